@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable
 
 from runtime import records
+from runtime.errors import RuntimeInputError
 from runtime.store import Store
 
 # kind, or kind/role -> "module:function"; imported when the first such job runs
@@ -110,6 +111,6 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if len(text) > 500:
         text = text[:497] + "..."
-    if isinstance(error, (ValueError, OSError)) and text:
+    if isinstance(error, (RuntimeInputError, ValueError, OSError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

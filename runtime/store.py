@@ -137,6 +137,7 @@ class Store:
         What earlier attempts left unpublished is removed; their resume state stays.
         """
         folder = self.folder(key)
+        folder.mkdir(parents=True, exist_ok=True)
         counter = folder / "attempt"
         try:
             number = int(counter.read_text()) + 1

@@ -2,7 +2,8 @@
 
     capabilities() -> {"engine", "slots", "device", "free": [{"slot", "warm": [hint, ...]}, ...]}
     submit(job, slot)         starts a job in a free slot
-    poll(seconds) -> [event]  waits at most so long; events: {"event": "progress" | "end" | "lost", "job": name, ...}
+    poll(seconds) -> [event]  waits at most so long; events: {"event": "progress" | "end" | "lost" | "dead", "job": name, ...};
+                              lost: the worker died under the job; dead: an idle worker ended and stays away
     cancel(gently)            asks running jobs to stop at a safe point, or ends them at once
     logs(key) -> str          what a job printed
 

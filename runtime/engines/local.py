@@ -47,7 +47,7 @@ class LocalEngine:
 
     def capabilities(self) -> dict:
         self.start()
-        free = [{"slot": w.index, "warm": sorted(w.warm)} for w in self.workers if w.job is None]
+        free = [{"slot": w.index, "warm": sorted(w.warm)} for w in self.workers if w.alive and w.job is None]
         return {"engine": "local", "slots": len(self.plans), "device": self.plans[0]["device"], "free": free}
 
     def submit(self, job: dict, slot: int) -> None:
@@ -106,6 +106,7 @@ class _Worker:
         self.spawn()
 
     def spawn(self) -> None:
+        self.alive, self.ready = True, False
         self.job: dict | None = None
         self.warm: set[str] = set()
         self.rest = b""
@@ -145,7 +146,9 @@ class _Worker:
             event = json.loads(line)
             if event["event"] == "end":
                 self.job = None
-            if event["event"] != "ready":
+            if event["event"] == "ready":
+                self.ready = True
+            else:
                 events.append({**event, "slot": self.index})
         if chunk == b"":
             events += self.buried()
@@ -154,14 +157,13 @@ class _Worker:
     def buried(self) -> list[dict]:
         """The process is gone: tells why, and starts another in its place."""
         code = self.process.wait()
-        job, was_ready = self.job, self.process
+        job, self.job = self.job, None
         self.drop()
         reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        if job is None:
-            if not self.log.exists() or code == 0:
-                return []
-            tail = self.log.read_text(errors="replace")[-LOG_TAIL:]
-            return [{"event": "dead", "job": None, "slot": self.index, "reason": reason, "log": tail}]
+        if job is None or not self.ready:  # it could not start, or died idle: the job is not to blame
+            self.alive = False
+            tail = self.log.read_text(errors="replace")[-LOG_TAIL:] if self.log.exists() else ""
+            return [{"event": "dead", "job": job and job["name"], "slot": self.index, "reason": reason, "log": tail}]
         self.spawn()
         tail = self.engine.logs(job["key"])[-LOG_TAIL:]
         return [{"event": "lost", "job": job["name"], "slot": self.index, "reason": f"worker died ({reason})", "log": tail}]
