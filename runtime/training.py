@@ -1,0 +1,165 @@
+"""The training step: a pure function of pytrees, compiled once a shape, run for many steps in one program.
+
+A batch holds `tokens` [B, T] (inputs), `index` [B, M] (the positions from which a token is predicted, or None where
+that is every position), `labels` [B, M] and `weight` [B, M] (1.0 where a prediction counts). A chunk of K batches
+stacks them in front; the number of steps actually taken is traced, so chunks of any length share one program.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from runtime import mesh as meshes
+from runtime import optimizers
+from runtime.methods import Method
+from runtime.model import Execution, Shape, bind, declared, nested, token_losses
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that decides what is compiled; two jobs with equal programs and batch shapes share one compilation."""
+
+    shape: Shape
+    method: Method
+    optimizer: str  # canonical JSON of the identity's optimizer, without its rate and lengths
+    compute: str = "float32"
+    execution: Execution = Execution()
+
+    @classmethod
+    def of(cls, shape: Shape, method: Method, optimizer: Mapping[str, Any], compute: str, execution: Execution) -> "Program":
+        fixed = {k: v for k, v in optimizer.items() if k not in ("learning_rate", "schedule", "warmup_steps", "decay", "final_learning_rate")}
+        return cls(shape, method, json.dumps(fixed, sort_keys=True), compute, execution)
+
+    def transform(self) -> optax.GradientTransformation:
+        return optimizers.make(json.loads(self.optimizer))
+
+
+def loss_sums(program: Program, frozen: Any, trained: Any, batch: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
+    """Sum of the losses in nats and number of target tokens of one batch, both float32."""
+    bound = program.method.bind(frozen, trained)
+    model = bind(program.shape, bound.weights)
+    h_BTD = model(
+        batch["tokens"], bound.adapters, bound.prompt_PD, dtype=jnp.dtype(program.compute), execution=program.execution
+    )
+    if batch["index"] is not None:
+        # Only target positions meet the vocabulary: on tuning data that is a fraction of all positions.
+        h_BTD = jnp.take_along_axis(h_BTD, batch["index"][..., None], axis=1)
+    losses = token_losses(model.logits(h_BTD), batch["labels"])
+    return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
+
+
+def train_step(program: Program, frozen: Any, state: Mapping[str, Any], batch: Any, schedule: optimizers.Schedule):
+    """One update: `(state, mean loss)`. The gradient is of the mean loss per target token of the whole batch."""
+
+    def objective(trained):
+        total, count = loss_sums(program, frozen, trained, batch)
+        return total / jnp.maximum(count, 1.0)
+
+    loss, gradients = jax.value_and_grad(objective)(state["trained"])
+    updates, optimizer = program.transform().update(gradients, state["optimizer"], state["trained"])
+    rate = schedule.rate(state["step"])
+    trained = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), state["trained"], updates)
+    return {"trained": trained, "optimizer": optimizer, "step": state["step"] + 1}, loss
+
+
+class Trainer:
+    """The compiled programs of one `Program` on one mesh, and where their arrays lie."""
+
+    def __init__(self, program: Program, mesh: Mesh):
+        self.program, self.mesh = program, mesh
+        self.rows = NamedSharding(mesh, PartitionSpec(None, "data"))
+        self.one = meshes.replicated(mesh)
+        self._chunk = None
+        self._score = jax.jit(self._run_score, out_shardings=self.one)
+
+    def _run_chunk(self, frozen, state, batches, count, schedule):
+        K = batches["labels"].shape[0]
+
+        def body(i, carry):
+            state, losses = carry
+            batch = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), batches)
+            state, loss = train_step(self.program, frozen, state, batch, schedule)
+            return self._constrain(state), losses.at[i].set(loss)
+
+        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(K, jnp.float32)))
+
+    def _run_score(self, frozen, trained, batches):
+        return jax.lax.map(lambda batch: loss_sums(self.program, frozen, trained, batch), batches)
+
+    def _constrain(self, state):
+        return jax.lax.with_sharding_constraint(state, self.state_shardings(state))
+
+    def trained_shardings(self, trained):
+        return meshes.shardings(self.mesh, self.program.method.logical_axes(self.program.shape), trained)
+
+    def state_shardings(self, state):
+        weights = self.trained_shardings(state["trained"])
+        return {
+            "trained": weights,
+            "optimizer": meshes.like(self.mesh, state["optimizer"], state["trained"], weights),
+            "step": self.one,
+        }
+
+    def place_frozen(self, weights):
+        """Base weights on the mesh. What a method trains itself is not kept a second time."""
+        if self.program.method.trains_base:
+            return {}
+        axes = nested({name: weight.logical for name, weight in declared(self.program.shape).items()})
+        return jax.device_put(weights, meshes.shardings(self.mesh, axes, weights))
+
+    def begin(self, trained) -> dict[str, Any]:
+        """The state at step 0, every leaf placed (the tracing cache keys on shardings)."""
+        trained = jax.tree.map(jnp.copy, trained)  # the state is donated, the caller's arrays are not
+        return self.place({"trained": trained, "optimizer": self.program.transform().init(trained), "step": jnp.zeros((), jnp.int32)})
+
+    def abstract(self, trained) -> dict[str, Any]:
+        """The state's shapes with their shardings: what a checkpoint is restored into, on whatever mesh."""
+        state = jax.eval_shape(
+            lambda t: {"trained": t, "optimizer": self.program.transform().init(t), "step": jnp.zeros((), jnp.int32)}, trained
+        )
+        return jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, self.state_shardings(state)
+        )
+
+    def place(self, state):
+        return jax.device_put(state, self.state_shardings(state))
+
+    def place_batches(self, batches: Mapping[str, Any]):
+        """A stack of batches on the mesh, rows over the data axis; rows must be a multiple of it."""
+        rows = batches["labels"].shape[1]
+        where = self.rows if rows % self.mesh.shape["data"] == 0 else self.one
+        return jax.device_put(dict(batches), where)
+
+    def run(self, frozen, state, batches, count: int, schedule) -> tuple[dict[str, Any], jax.Array]:
+        """`count` steps over the first `count` of the stacked batches; returns the new state and losses [K].
+
+        The old state's arrays are given up (donated).
+        """
+        if self._chunk is None:
+            # Results lie exactly as arguments do, or the second call would compile anew.
+            where = (self.state_shardings(state), self.one)
+            self._chunk = jax.jit(self._run_chunk, donate_argnums=(1,), out_shardings=where)
+        return self._chunk(frozen, state, batches, jax.device_put(jnp.int32(count), self.one), schedule)
+
+    def score(self, frozen, trained, batches) -> tuple[float, int]:
+        """Loss sum in nats and target tokens over stacked batches, added up on the host in float64."""
+        sums, counts = jax.device_get(self._score(frozen, trained, batches))
+        return float(np.sum(sums, dtype=np.float64)), int(round(float(np.sum(counts, dtype=np.float64))))
+
+    def compilations(self) -> int:
+        return sum(program._cache_size() for program in (self._chunk, self._score) if program is not None)
+
+
+@lru_cache(maxsize=64)
+def trainer(program: Program, mesh: Mesh) -> Trainer:
+    """The trainer of a program, kept between jobs: a warm worker compiles once a shape, not once a job."""
+    return Trainer(program, mesh)
