@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import functools
-import json
 import math
 import os
 import platform
 import sys
 from importlib import metadata
+
+from compiler.identity import canonical_json
 
 PACKAGES = ("tunelaw", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "sentencepiece", "sacrebleu")
 
@@ -18,20 +19,15 @@ class Interrupted(Exception):
     """Raised by a job at a safe point, its resume state saved, after `context.should_stop()` said yes."""
 
 
-def canonical(value) -> str:
-    """Canonical JSON of `value`: sorted keys, no blanks. Raises on what JSON cannot hold (NaN included)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
 def first_difference(old, new, path: str = "") -> str:
     """Where two JSON values first differ, as `path: old -> new`; empty where they are equal."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             where = f"{path}.{key}" if path else key
             if key not in old:
-                return f"{where}: absent -> {canonical(new[key])}"
+                return f"{where}: absent -> {canonical_json(new[key])}"
             if key not in new:
-                return f"{where}: {canonical(old[key])} -> absent"
+                return f"{where}: {canonical_json(old[key])} -> absent"
             found = first_difference(old[key], new[key], where)
             if found:
                 return found
@@ -42,7 +38,7 @@ def first_difference(old, new, path: str = "") -> str:
             if found:
                 return found
         return ""
-    return "" if canonical(old) == canonical(new) else f"{path}: {canonical(old)} -> {canonical(new)}"
+    return "" if canonical_json(old) == canonical_json(new) else f"{path}: {canonical_json(old)} -> {canonical_json(new)}"
 
 
 def finite(value):

@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from compiler.identity import canonical_json, job_key
 from runtime import records
 
 log = logging.getLogger("tunelaw.store")
@@ -76,7 +77,7 @@ class Store:
             self._cache[key] = (stamp, record)
         if record is None:
             return None
-        if identity is not None and records.canonical(record["identity"]) != records.canonical(identity):
+        if identity is not None and canonical_json(record["identity"]) != canonical_json(identity):
             where = records.first_difference(record["identity"], identity)
             self._tell(f"{path}: not served, its identity is not the job's (first difference: {where}); the job runs again")
             return None
@@ -90,6 +91,9 @@ class Store:
             return None
         if not isinstance(record, dict) or not isinstance(record.get("identity"), dict) or record.get("key") != key:
             self._tell(f"{path}: not served, it is not the record of {key}; the job runs again")
+            return None
+        if job_key(record["identity"]) != key:
+            self._tell(f"{path}: not served, its identity does not give its key; the job runs again")
             return None
         return record
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 
-from runtime.records import canonical
+from compiler.identity import canonical_json
 
 # name -> "module:class"; imported when it is asked for
 ENGINES = {"local": "runtime.engines.local:LocalEngine"}
@@ -46,4 +46,4 @@ def hint(job: dict) -> str:
         "batch_size": identity.get("batch_size"),
         "lengths": (identity.get("task") or {}).get("lengths"),
     }
-    return hashlib.sha256(canonical(parts).encode()).hexdigest()[:8]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:8]

@@ -1,9 +1,8 @@
 """Plans of fake jobs for tests of the store, the engine and the driver."""
 
-import hashlib
 from pathlib import Path
 
-from runtime import records
+from compiler.identity import job_key
 
 RUNNERS = {"finetune": "fake_jobs:run_fake"}  # the kind is a real one, so that records satisfy the schema
 HERE = Path(__file__).parent
@@ -14,7 +13,7 @@ def job(name, trace, needs=(), flops=1, **identity):
     body = {"kind": "finetune", "version": 1, "label": name, "steps": 1, **identity}
     if needs:
         body["inputs"] = [need["key"] for need in needs]
-    key = hashlib.sha256(records.canonical(body).encode()).hexdigest()[:20]
+    key = job_key(body)
     return {
         "name": name, "key": key, "kind": "finetune", "role": "cell", "identity": body, "needs": [n["name"] for n in needs],
         "factors": {}, "cost": {"flops": flops, "memory_bytes": 0}, "resources": {"devices": 1, "mesh": {"data": 1, "model": 1}},

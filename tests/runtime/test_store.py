@@ -9,6 +9,7 @@ import time
 import pytest
 
 import fakes
+from compiler.identity import canonical_json
 from runtime import records
 from runtime.store import Store, StaleAttempt, merge_tree
 
@@ -59,6 +60,16 @@ def test_damaged_record_counts_as_absent(tmp_path, text):
     assert store.record(job["key"]) is None and len(told) == 1
     publish(store, job)
     assert store.done(job) is not None
+
+
+def test_record_whose_identity_was_edited_is_not_served(tmp_path):
+    told = []
+    store = Store(tmp_path / "store", warn=told.append)
+    job = fakes.job("a", tmp_path)
+    record = publish(store, job)
+    record["identity"]["steps"] = 5
+    (store.folder(job["key"]) / "record.json").write_text(json.dumps(record))
+    assert store.record(job["key"]) is None and "does not give its key" in told[0]
 
 
 def test_record_without_artifact_is_not_done(store, tmp_path):
@@ -150,7 +161,7 @@ def test_record_holds_no_number_that_json_lacks(tmp_path):
     job = fakes.job("a", tmp_path)
     record = records.build(job, {"status": "diverged", "metrics": {"dev": {"loss_sum": float("nan"), "target_tokens": 3}}}, seconds=1.0)
     assert record["metrics"]["dev"]["loss_sum"] is None
-    assert json.loads(records.canonical(record)) == record
+    assert json.loads(canonical_json(record)) == record
 
 
 def test_record_outside_the_schema_is_refused(tmp_path):

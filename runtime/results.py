@@ -1,0 +1,255 @@
+"""results.csv and trials.csv: the plan's cells and trials beside what their records measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+from runtime.store import Store, write_atomically
+
+FACTORS = [
+    "task", "method", "model_size", "model_parameters", "non_embedding_parameters", "pretraining_tokens",
+    "finetuning_examples", "finetuning_tokens", "peft_parameters", "rank", "prompt_length", "learning_rate", "seed",
+]  # fmt: skip
+RESPONSES = ["dev_loss", "test_loss", "untuned_loss", "pretraining_loss", "pretraining_loss_before", "train_loss"]
+FACTS = ["key", "status", "base", "steps", "best_step", "examples_seen", "epochs", "flops"]
+RUN = ["seconds", "device"]  # the only columns that may differ from run to run
+TRIALS = [
+    "role", "level", "task", "method", "model_size", "non_embedding_parameters", "pretraining_tokens", "finetuning_examples",
+    "rank", "prompt_length", "learning_rate", "seed", "dev_loss", "trained_dev_loss", "untuned_dev_loss", "steps", "best_step",
+    "chosen", "at_edge", "cell_dev_loss", "gain", "key", "status", "flops", "seconds",
+]  # fmt: skip
+# a trial's level: its factors without the rate; two trials of one level differ in the learning rate alone
+LEVEL = ["task", "method", "model_size", "pretraining_tokens", "finetuning_examples", "rank", "prompt_length"]
+
+
+def write(plan: dict, store: Store, folder: str | Path) -> tuple[list[dict], list[dict]]:
+    """Writes both tables into `folder` and returns their rows; jobs that are not done are left out.
+
+    plan: resolved as far as the records allow. Losses are nats per target token.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, columns = results(plan, store)
+    write_csv(folder / "results.csv", rows, columns)
+    tried = trials(plan, store)
+    write_csv(folder / "trials.csv", tried, TRIALS)
+    return rows, tried
+
+
+def results(plan: dict, store: Store) -> tuple[list[dict], list[str]]:
+    """Rows and column names of results.csv, in the order of the plan's factors, not of time."""
+    done = _records(plan, store)
+    trained = {job["key"]: job for job in plan["jobs"] if job["kind"] == "finetune" and job["name"] in done}
+    # several plan jobs may share one key (a cell that is its sweep's winner); the cell's factors count
+    for job in plan["jobs"]:
+        if job["kind"] == "finetune" and job["role"] == "cell" and job["name"] in done:
+            trained[job["key"]] = job
+    scored = [job for job in plan["jobs"] if job["kind"] == "evaluate" and job["name"] in done]
+    baselines = {}
+    for job in scored:
+        if job["identity"]["method"]["name"] == "none":
+            baselines[(job["identity"]["base"], job["factors"]["task"])] = done[job["name"]]
+    rows, metrics = [], []
+    for job in scored:
+        tuned = trained.get(job["identity"]["model"])
+        if tuned is None and job["identity"]["method"]["name"] != "none":
+            continue  # the finetune's record is gone: the row cannot be whole
+        record = done[job["name"]]
+        before = baselines.get((job["identity"]["base"], job["factors"]["task"]))
+        rows.append(_row(job, record, tuned, done[tuned["name"]] if tuned else None, before))
+        metrics += [name for name in _set_columns(record) if name not in metrics]
+    own = sorted({name for job in scored for name in job["factors"]} - set(FACTORS))
+    columns = FACTORS + own
+    columns += ["held_out", *RESPONSES, *_metric_order(metrics, plan), *FACTS, *RUN]
+    rows.sort(key=_sort_key)
+    return rows, columns
+
+
+def _row(job: dict, record: dict, tuned: dict | None, training_record: dict | None, before: dict | None) -> dict:
+    row = dict(job["factors"])
+    row["held_out"] = job.get("held_out", "")
+    row["test_loss"] = pooled_test_loss(record)
+    row["untuned_loss"] = pooled_test_loss(before) if before else None
+    row["pretraining_loss"] = loss(record["metrics"].get("pretraining"))
+    row["pretraining_loss_before"] = loss(before["metrics"].get("pretraining")) if before else None
+    row.update(_set_columns(record))
+    row.update(key=job["identity"]["model"], status=record["status"], base=job["identity"]["base"])
+    row.update(seconds=record["run"]["seconds"], device=record["run"]["device"])
+    if tuned is None:
+        row.update(finetuning_examples=0, dev_loss=loss(record["metrics"].get("dev")))
+        return row
+    metrics, training = training_record["metrics"], training_record["training"] or {}
+    row["learning_rate"] = tuned["identity"]["learning_rate"]
+    row["dev_loss"], row["train_loss"] = loss(metrics.get("dev")), loss(metrics.get("train"))
+    for name in ("finetuning_tokens", "steps", "best_step", "examples_seen", "epochs", "flops"):
+        row[name] = training.get(name)
+    if training_record["status"] != "ok":
+        row["status"] = training_record["status"]
+    row["seconds"] = round(row["seconds"] + training_record["run"]["seconds"], 3)
+    row["device"] = training_record["run"]["device"]
+    return row
+
+
+def trials(plan: dict, store: Store) -> list[dict]:
+    """Rows of trials.csv: the learning-rate sweeps, with each level's winner, and the budget checks."""
+    done = _records(plan, store)
+    sweeps = [job for job in plan["jobs"] if job["role"] == "sweep" and job["name"] in done]
+    checks = [job for job in plan["jobs"] if job["role"] == "budget_check" and job["name"] in done]
+    cells = {}
+    for job in plan["jobs"]:
+        if job["kind"] == "finetune" and job["role"] == "cell" and job["name"] in done:
+            cells[_level(job) + (job["factors"].get("seed"),)] = done[job["name"]]
+    levels: dict[tuple, list[dict]] = {}
+    for job in sweeps:
+        levels.setdefault(_level(job), []).append(job)
+    varying = [name for name in LEVEL[2:] if len({_level(job)[LEVEL.index(name)] for job in sweeps + checks}) > 1]
+    rows = []
+    for jobs in levels.values():
+        rates = sorted({job["identity"]["learning_rate"] for job in jobs})
+        winner = best_trial([(job, done[job["name"]]) for job in jobs])
+        for job in jobs:
+            row = _trial(job, done[job["name"]], varying)
+            row["chosen"] = int(job is winner)
+            if job is winner and row["best_step"] and len(rates) > 1:
+                ends = {rates[0]: "low", rates[-1]: "high"}
+                row["at_edge"] = ends.get(row["learning_rate"], "")
+            rows.append(row)
+    for job in checks:
+        row = _trial(job, done[job["name"]], varying)
+        row["chosen"] = 0
+        cell = cells.get(_level(job) + (job["factors"].get("seed"),))
+        if cell is not None:
+            row["cell_dev_loss"] = loss(cell["metrics"].get("dev"))
+            if row["cell_dev_loss"] is not None and row["dev_loss"] is not None:
+                row["gain"] = row["cell_dev_loss"] - row["dev_loss"]
+        rows.append(row)
+    rows.sort(key=lambda row: (row["role"] != "sweep", *_sort_key(row)))
+    return rows
+
+
+def best_trial(tried: list[tuple[dict, dict]]) -> dict:
+    """The winner of a sweep's level: lowest dev loss, then lowest trained dev loss, then the smaller rate.
+
+    A diverged trial never wins unless all diverged. The same rule as `compiler.resolve`'s.
+    """
+
+    def rank(pair):
+        job, record = pair
+        metrics = record["metrics"]
+        dev, trained = loss(metrics.get("dev")), loss(metrics.get("trained_dev"))
+        return (
+            record["status"] == "diverged",
+            math.inf if dev is None else dev,
+            math.inf if trained is None else trained,
+            job["identity"]["learning_rate"],
+        )
+
+    return min(tried, key=rank)[0]
+
+
+def _trial(job: dict, record: dict, varying: list[str]) -> dict:
+    metrics, training = record["metrics"], record["training"] or {}
+    row = {name: job["factors"].get(name) for name in TRIALS if name in job["factors"]}
+    row["role"], row["level"] = job["role"], level_label(job["factors"], varying)
+    row["learning_rate"] = job["identity"]["learning_rate"]
+    row["dev_loss"] = loss(metrics.get("dev"))
+    row["trained_dev_loss"] = loss(metrics.get("trained_dev"))
+    row["untuned_dev_loss"] = loss(metrics.get("untuned_dev"))
+    for name in ("steps", "best_step", "flops"):
+        row[name] = training.get(name)
+    row.update(key=job["key"], status=record["status"], seconds=record["run"]["seconds"])
+    return row
+
+
+def level_label(factors: dict, varying: list[str]) -> str:
+    """A sweep level in words, such as `xs d256`; rank, prompt length and pretraining tokens where they vary."""
+    words = [str(factors["model_size"]), f"d{factors['finetuning_examples']}"]
+    for name, letter in (("pretraining_tokens", "p"), ("rank", "r"), ("prompt_length", "l")):
+        if name in varying and factors.get(name) is not None:
+            words.append(f"{letter}{factors[name]}")
+    return " ".join(words)
+
+
+def loss(sums: dict | None) -> float | None:
+    """Nats per target token from a sum and a count; None where there is none or it is not finite."""
+    if not sums or sums.get("loss_sum") is None or not sums["target_tokens"]:
+        return None
+    return sums["loss_sum"] / sums["target_tokens"]
+
+
+def pooled_test_loss(record: dict) -> float | None:
+    """Loss over the target tokens of all sets of role `test` of an evaluate record."""
+    sets = [s for s in record["metrics"]["sets"].values() if s["role"] == "test"]
+    if not sets or any(s["loss_sum"] is None for s in sets):
+        return None
+    return math.fsum(s["loss_sum"] for s in sets) / sum(s["target_tokens"] for s in sets)
+
+
+def _set_columns(record: dict) -> dict:
+    """`<set>.<metric>` of an evaluate record."""
+    columns = {}
+    for name, scores in record["metrics"]["sets"].items():
+        columns[f"{name}.loss"] = loss(scores)
+        for metric, value in scores.items():
+            if isinstance(value, dict) and "score" in value:
+                columns[f"{name}.{metric}"] = value["score"]
+    return columns
+
+
+def _metric_order(found: list[str], plan: dict) -> list[str]:
+    """The metric columns in the order in which the plan names sets and metrics."""
+    wanted: list[str] = []
+    for job in plan["jobs"]:
+        for test_set in job["identity"].get("sets", []) if job["kind"] == "evaluate" else []:
+            for metric in ["loss", *test_set["metrics"]]:
+                if f"{test_set['name']}.{metric}" not in wanted:
+                    wanted.append(f"{test_set['name']}.{metric}")
+    return [name for name in wanted if name in found] + sorted(set(found) - set(wanted))
+
+
+def _records(plan: dict, store: Store) -> dict[str, dict]:
+    found = {}
+    for job in plan["jobs"]:
+        if job["kind"] in ("finetune", "evaluate"):
+            record = store.done(job)
+            if record is not None:
+                found[job["name"]] = record
+    return found
+
+
+def _level(job: dict) -> tuple:
+    return tuple(job["factors"].get(name) for name in LEVEL)
+
+
+def _sort_key(row: dict) -> tuple:
+    """An order that depends on the factors alone, so that a resumed run writes the same file."""
+    order = ["task", "method", "non_embedding_parameters", "model_size", "pretraining_tokens", "finetuning_examples"]
+    order += ["rank", "prompt_length", "learning_rate", "seed", "key"]
+    return tuple(_comparable(row.get(name)) for name in order)
+
+
+def _comparable(value) -> tuple:
+    if value is None or value == "":
+        return (0, 0.0, "")
+    if isinstance(value, (int, float)):
+        return (1, float(value), "")
+    return (2, 0.0, str(value))
+
+
+def write_csv(path: Path, rows: list[dict], columns: list[str]) -> None:
+    """Writes rows atomically; floats with every digit, an empty cell where there is nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
+    write_atomically(path, text.getvalue())
+
+
+def _cell(value) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)

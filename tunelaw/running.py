@@ -1,0 +1,170 @@
+"""A whole run: a plan through the driver to tables, laws and a report, with one exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunelaw.display import Display, duration
+
+DONE, FAILED, INPUT, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
+SAVE_EVERY = 10.0  # seconds between two writes of progress.json
+
+
+@dataclass
+class Finished:
+    """What a run came to: exit status, results folder, tables' rows, laws and report (None where not reached)."""
+
+    status: int
+    out: Path
+    rows: list
+    laws: dict | None = None
+    report: dict | None = None
+
+
+def run(plan: dict, out: Path, store_root: Path, data_roots=(), engine: str = "local", workers="auto", tell=None, live=None) -> Finished:
+    """Executes what `plan` lacks, writes the tables, fits the laws and builds the report.
+
+    tell: takes lines for people (default: standard error). Safe to kill at any moment and to call again.
+    """
+    import compiler
+    from runtime import results
+    from runtime.accounts import Accounts
+    from runtime.driver import Driver
+    from runtime.engines import create
+    from runtime.store import Store, write_atomically
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "plan.json", plan_text(plan))
+    with Display(plan["study"], live=live) as display:
+        say = tell or display.say
+        store = Store(store_root, warn=say)
+        mesh = common_mesh(plan)
+        saver = Saver(out / "progress.json")
+        accounts = Accounts(out, plan)
+
+        def on_event(event):
+            display.tell(event)
+            saver.tell(driver)
+
+        with create(engine, store, workers=workers, mesh=mesh, data_roots=data_roots) as machine:
+            driver = Driver(plan, store, machine, compiler.resolve, on_event)
+            display.watch(driver)
+            to_run = len(driver.jobs) - len(driver.done)
+            say(f"{plan['study']}: {len(driver.jobs)} jobs: {len(driver.done)} done, {to_run} to run" + (f"; store {store.root}" if to_run else ""))
+            with stopped_by_signals(driver.stop):
+                outcome = driver.run()
+        saver.close()
+        rows, _ = results.write(outcome.plan, store, out)
+        accounts.write(outcome.plan, store, outcome, finished=outcome.complete)
+    return conclude(plan, outcome, rows, out, store, accounts, tell or say_plainly)
+
+
+def conclude(plan, outcome, rows, out, store, accounts, say) -> Finished:
+    """After the driver: says what happened, then fits and reports on what there is."""
+    done = sum(store.done(job) is not None for job in outcome.plan["jobs"])
+    if outcome.interrupted:
+        say(f"interrupted: {done} of {len(plan['jobs'])} jobs are done and kept; go on with: {command()}")
+        return Finished(INTERRUPTED, out, rows)
+    if outcome.stopped:
+        say(f"stopped: {outcome.stopped}")
+    if outcome.failed or outcome.blocked:
+        say(f"{len(outcome.failed)} job(s) failed and {len(outcome.blocked)} could not be run without them; see: tunelaw status {out}")
+    failed = FAILED if not outcome.complete else DONE
+    if not rows:
+        return Finished(failed, out, rows)
+    laws = fit_folder(out, plan)
+    report = report_folder(out)
+    run = accounts.write(outcome.plan, store, outcome, finished=outcome.complete)
+    if outcome.ran and run["training_share"] is not None:
+        say(
+            f"{len(outcome.ran)} jobs in {duration(outcome.seconds)} on {outcome.workers} worker(s); "
+            f"training steps took {run['training_share']:.0%} of the workers' time"
+        )
+    fitted = any(not law.get("refused") for law in laws["laws"])
+    return Finished(failed or (DONE if fitted or not laws["laws"] else REFUSED), out, rows, laws, report)
+
+
+def fit_folder(out: Path, plan: dict) -> dict:
+    """Fits the laws that a plan asks for to `results.csv` of a folder; writes and returns laws.json."""
+    import laws
+
+    table = laws.read_table(out / "results.csv")
+    trials = out / "trials.csv"
+    fitted = laws.fit_table(table, plan["laws"], trials=laws.read_table(trials) if trials.exists() else None)
+    laws.write(fitted, out)
+    return fitted
+
+
+def report_folder(out: Path) -> dict:
+    """Builds report.html, report.md and report.json of a folder; returns the content of report.json."""
+    import reports
+
+    reports.build(out)
+    return json.loads((out / "report.json").read_text(encoding="utf-8"))
+
+
+def plan_text(plan: dict) -> str:
+    """plan.json: canonical and the same bytes everywhere."""
+    return json.dumps(plan, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def common_mesh(plan: dict) -> dict:
+    """The mesh of the plan's jobs; data jobs do not count. Raises ValueError where jobs differ."""
+    meshes = [job["resources"]["mesh"] for job in plan["jobs"] if job["kind"] in ("pretrain", "finetune", "evaluate")]
+    if any(mesh != meshes[0] for mesh in meshes):
+        raise ValueError("the plan's jobs ask for different meshes; the local engine runs one mesh at a time")
+    return meshes[0] if meshes else {"data": 1, "model": 1}
+
+
+@contextlib.contextmanager
+def stopped_by_signals(stop):
+    """Ctrl-C (and a termination signal) call `stop` instead of raising; only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def command() -> str:
+    """The command that was given, to be given again."""
+    name = os.path.basename(sys.argv[0])
+    return shlex.join(["tunelaw" if name in ("__main__.py", "tunelaw", "-c", "-m") else name, *sys.argv[1:]])
+
+
+def say_plainly(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class Saver:
+    """Keeps progress.json of a running run, for `tunelaw status` from another terminal."""
+
+    def __init__(self, path: Path):
+        import time
+
+        self.path, self.clock, self.last = path, time, 0.0
+
+    def tell(self, driver) -> None:
+        from runtime.store import write_atomically
+
+        if self.clock.monotonic() - self.last < SAVE_EVERY and self.path.exists():
+            return
+        self.last = self.clock.monotonic()
+        running = {name: driver.progress.get(name) for name in driver.running}
+        state = {"pid": os.getpid(), "written": self.clock.time(), "running": running, "seconds_left": driver.seconds_left()}
+        write_atomically(self.path, json.dumps(state))
+
+    def close(self) -> None:
+        self.path.unlink(missing_ok=True)
