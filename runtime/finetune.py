@@ -1,0 +1,241 @@
+"""Finetuning one model: the base, a subset of the data, a method; the best dev checkpoint is kept, step 0 included."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from runtime import batches, checkpoints, methods, tokenizers
+from runtime import mesh as meshes
+from runtime.data import batch_indices, encode, load_examples, subset
+from runtime.model import Execution, Shape
+from runtime.optimizers import Schedule
+from runtime.records import Interrupted
+from runtime.training import Program, Trainer, trainer
+
+DEV_ROWS = 64  # rows of a scoring batch; without effect on the loss
+CHUNK_LIMIT = 64  # most steps that one program call holds batches for
+
+
+@lru_cache(maxsize=8)
+def _examples(artifact: str) -> tuple[list, list]:
+    return load_examples(artifact)
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(artifact: str):
+    return tokenizers.load(artifact)
+
+
+@lru_cache(maxsize=8)
+def _encoded(data: str, tokenizer: str, task: str, part: int):
+    """A whole part (0 train, 1 dev) of a task's examples, encoded; kept, since every job of a study needs the same."""
+    return encode(_examples(data)[part], _tokenizer(tokenizer), json.loads(task))
+
+
+class Examples:
+    """What a finetuning sees: its own subset of the training set, and the dev set, as batches."""
+
+    def __init__(self, store, identity: dict[str, Any]):
+        task = json.dumps(identity["task"], sort_keys=True)
+        where = str(store.artifact(identity["data"])), str(store.artifact(identity["tokenizer"])), task
+        self.identity, self.pad = identity, _tokenizer(where[1]).pad
+        lengths = identity["task"]["lengths"]
+        self.limits = (1 + lengths["source"] + lengths["target"], lengths["target"] + 1)
+        rows = _examples(where[0])[0]
+        self.dev, _ = _encoded(*where, 1)
+        if identity["task"]["lengths"]["too_long"] == "drop":
+            # What is too long is no example: it leaves before the subset is drawn.
+            whole, self.counts = _encoded(*where, 0)
+            kept, origins = whole, np.array([rows[i]["origin"] for i in whole.rows])
+            self.counts = {"dropped": self.counts.get("dropped", 0)}
+            self.rows = subset(origins, None, identity["examples"], identity["seed"])
+            self.train = kept
+        else:
+            origins = np.array([row["origin"] for row in rows])
+            chosen = subset(origins, None, identity["examples"], identity["seed"])
+            self.train, self.counts = encode([rows[i] for i in chosen], _tokenizer(where[1]), identity["task"])
+            self.rows = np.arange(len(chosen))
+        sizes = np.diff(self.train.offsets)[self.rows]
+        self.tokens = int(sizes.sum() - len(sizes))  # BOS is not counted
+        longest = int(sizes.max()) - 1, int((sizes - self.train.target_start[self.rows]).max())
+        self.shape = tuple(batches.bucket(n, limit) for n, limit in zip(longest, self.limits))
+
+    def dev_batches(self) -> dict[str, np.ndarray]:
+        rows = min(DEV_ROWS, len(self.dev.offsets) - 1)
+        return batches.whole_set(self.dev, rows, self.pad, self.limits)
+
+    def chunk(self, first: int, count: int, size: int) -> tuple[dict[str, np.ndarray], int]:
+        """The batches of steps first .. first + count - 1, filled up to `size`; and the tokens they hold."""
+        rows = self.identity["batch_size"]
+        picked = np.full((size, rows), -1)
+        for i in range(count):
+            picked[i] = self.rows[batch_indices(len(self.rows), rows, self.identity["seed"], first + i)]
+        batch = batches.rows_to_batch(self.train, picked.ravel(), *self.shape, self.pad)
+        sizes = np.diff(self.train.offsets)[picked[:count]]
+        return batches.stack(batch, size), int(sizes.sum() - sizes.size)
+
+
+class Tuning:
+    """One finetuning in progress: device state, best checkpoint so far, and what the record will say."""
+
+    def __init__(self, job: dict[str, Any], store, context):
+        self.identity = identity = job["identity"]
+        self.context = context
+        self.shape = Shape.of(identity["shape"])
+        self.method = methods.of(identity["method"])
+        self.mesh = meshes.make_mesh(context.mesh)
+        self.execution = Execution(unroll=bool(context.execution.get("unroll", True)), remat=bool(context.execution.get("remat", False)))
+        self.examples = Examples(store, identity)
+        precision = identity["precision"]
+        program = Program.of(self.shape, self.method, identity["optimizer"], precision["compute"], self.execution)
+        self.trainer: Trainer = trainer(program, self.mesh)
+        weights = checkpoints.load_base(store, identity["base"], self.shape, precision["weights" if self.method.trains_base else "frozen"])
+        self.weights = weights
+        key = jax.random.fold_in(jax.random.key(identity["seed"]), 1)
+        self.initial = self.method.init(self.shape, weights, key, jnp.dtype(precision["weights"]))
+        self.frozen = self.trainer.place_frozen(weights)
+        self.dev = self.trainer.place_batches(self.examples.dev_batches())
+        self.schedule = Schedule.read(identity["optimizer"], identity["learning_rate"], identity["steps"])
+        self.resume = checkpoints.Resume(context.resume)
+        self.training_seconds = 0.0
+        self.host: dict[str, Any] = {"curve": [], "tokens_seen": 0, "best_step": 0, "best": None, "trained": None, "untuned": None, "diverged": False, "train": None}
+
+    def untuned(self) -> tuple[float, int]:
+        """The untouched base on the dev set; it is a candidate like any checkpoint."""
+        program = Program.of(self.shape, methods.of({"name": "none"}), self.identity["optimizer"], self.identity["precision"]["compute"], self.execution)
+        scorer = trainer(program, self.mesh)
+        return scorer.score(scorer.place_frozen(self.weights), {}, self.dev)
+
+    def begin(self) -> int:
+        """Sets state and best checkpoint, from the start or from where a killed run stood; returns the step."""
+        steps = self.resume.steps()
+        if steps:
+            like = self.trainer.abstract(self.initial)
+            saved, self.host = self.resume.load(steps[-1], {"state": like, "best": like["trained"]})
+            self.state, self.best = saved["state"], saved["best"]
+            return steps[-1]
+        self.state = self.trainer.begin(self.initial)
+        self.best = jax.tree.map(jnp.copy, self.state["trained"])
+        total, count = self.untuned()
+        self.host.update(best=[total, count], untuned=[total, count])
+        self.host["curve"].append({"step": 0, "dev_loss": total / count, "train_loss": None})
+        return 0
+
+    def score(self, step: int, train_loss: float) -> None:
+        """Scores the dev set at `step` and keeps the weights if they are the best so far."""
+        total, count = self.trainer.score(self.frozen, self.state["trained"], self.dev)
+        loss = total / count
+        if not (math.isfinite(loss) and math.isfinite(train_loss)):
+            self.host["diverged"] = True
+            return
+        self.host["curve"].append({"step": step, "dev_loss": loss, "train_loss": train_loss})
+        self.host["train"] = train_loss
+        if self.host["trained"] is None or loss < self.host["trained"][0] / self.host["trained"][1]:
+            self.host["trained"] = [total, count]
+        if loss < self.host["best"][0] / self.host["best"][1] or self.identity["keep"] == "last":
+            self.host.update(best=[total, count], best_step=step)
+            self.best = jax.tree.map(jnp.copy, self.state["trained"])
+
+    def save(self, step: int) -> None:
+        self.resume.save(step, {"state": self.state, "best": self.best}, self.host)
+
+    def steps_to(self, first: int, last: int, size: int) -> float:
+        """Trains from step `first` to `last`; returns the mean training loss of these steps."""
+        losses = []
+        while first < last:
+            count = min(size, last - first)
+            chunk, tokens = self.examples.chunk(first, count, size)
+            placed = self.trainer.place_batches(chunk)
+            start = time.perf_counter()
+            self.state, seen = self.trainer.run(self.frozen, self.state, placed, count, self.schedule)
+            losses.extend(np.asarray(jax.device_get(seen))[:count].tolist())
+            self.training_seconds += time.perf_counter() - start
+            self.host["tokens_seen"] += tokens
+            first += count
+        return float(np.mean(losses))
+
+
+def run_finetune(job: dict[str, Any], store, context) -> dict[str, Any]:
+    """Runs a finetune job: writes `trained/` (only what was trained) and `kept.json`; returns the record's body.
+
+    A run whose loss is no longer finite is data, not a failure: status `diverged`, the best checkpoint before it kept.
+    """
+    tuning = Tuning(job, store, context)
+    identity = tuning.identity
+    steps = identity["steps"]
+    evaluate = identity["evaluate"]
+    size = max(1, min(evaluate["every"], CHUNK_LIMIT, steps))
+    step = tuning.begin()
+    blank, _ = tuning.examples.chunk(0, 0, size)
+    # A call of no steps compiles, so that training_seconds are seconds of training.
+    tuning.state, _ = tuning.trainer.run(tuning.frozen, tuning.state, tuning.trainer.place_batches(blank), 0, tuning.schedule)
+    saved = began = time.monotonic()
+    pause = float(context.execution.get("save_every_seconds", 60))
+    tokens_before = tuning.host["tokens_seen"]
+    for stop in (p for p in batches.points(evaluate["at"], evaluate["every"], steps) if p > step):
+        if context.should_stop():
+            tuning.save(step)
+            raise Interrupted(f"stopped at step {step}")
+        loss = tuning.steps_to(step, stop, size)
+        step = stop
+        tuning.score(step, loss)
+        if tuning.host["diverged"]:
+            break
+        now = time.monotonic()
+        speed = (tuning.host["tokens_seen"] - tokens_before) / max(now - began, 1e-9)
+        context.progress({"step": step, "steps": steps, "loss": loss, "tokens_per_second": speed, "phase": "train"})
+        if now - saved >= pause and step < steps:
+            tuning.save(step)
+            saved = now
+    checkpoints.save(context.staging / "trained", tuning.best)
+    (context.staging / "kept.json").write_text(json.dumps({"step": tuning.host["best_step"]}))
+    return _body(tuning, step)
+
+
+def _sums(pair: list | None) -> dict[str, Any] | None:
+    return None if pair is None else {"loss_sum": pair[0], "target_tokens": pair[1]}
+
+
+def _body(tuning: Tuning, step: int) -> dict[str, Any]:
+    identity, host = tuning.identity, tuning.host
+    notes = []
+    if host["best_step"] == 0:
+        notes.append({"id": "WORSE_THAN_BASE", "message": "no checkpoint beat the untouched base on the dev set; the base is what was kept"})
+    trained = sum(leaf.size for leaf in jax.tree.leaves(tuning.initial))
+    base = sum(leaf.size for leaf in jax.tree.leaves(tuning.weights))
+    training = {
+        "steps": step,
+        "best_step": host["best_step"],
+        "examples_seen": step * identity["batch_size"],
+        "tokens_seen": host["tokens_seen"],
+        "finetuning_tokens": tuning.examples.tokens,
+        "epochs": step * identity["batch_size"] / identity["examples"],
+        "trainable_parameters": trained,
+        "total_parameters": base if tuning.method.trains_base else base + trained,
+        "padded_length": tuning.examples.shape[0],
+        "curve": host["curve"],
+        "lengths": tuning.examples.counts,
+        "compilations": tuning.trainer.compilations(),
+    }
+    metrics = {
+        "dev": _sums(host["best"]),
+        "trained_dev": _sums(host["trained"]),
+        "untuned_dev": _sums(host["untuned"]),
+        "train": None if host["train"] is None else {"loss": host["train"]},
+    }
+    return {
+        "status": "diverged" if host["diverged"] else "ok",
+        "metrics": metrics,
+        "training": training,
+        "digests": {},
+        "warnings": notes,
+        "training_seconds": tuning.training_seconds,
+    }
