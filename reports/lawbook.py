@@ -28,6 +28,7 @@ class LawBook:
         self.laws = laws.get("laws") or []
         self.headlines = laws.get("headline") or []
         self.crossings = laws.get("crossings") or []
+        self.warnings = laws.get("warnings") or []
         self.draws = draws
         factors = [entry.get("factor") for entry in self.laws]
         self.size_column = next((name for name in SIZE_FACTORS if name in factors), SIZE_FACTORS[0])
@@ -78,11 +79,51 @@ class LawBook:
 
     def curve(self, task, method, response, factor, places):
         """The best law along `places` (dicts of factors), or None where no law was fitted or a factor of it is unknown."""
-        entry = self.best(task, method, response, factor)
-        if entry is None:
-            return None
-        points = predict(entry, places)
-        return Curve(points, self.headlined(entry)) if points else None
+        from laws.predict import LawError, predict
+
+        for candidate in (factor, "all"):
+            entry = self.best(task, method, response, candidate)
+            if entry is None or not places:
+                continue
+            columns = {name: [place.get(name) for place in places] for name in places[0]}
+            try:
+                found = predict(entry, {name: values for name, values in columns.items() if None not in values}, self.draws)
+            except LawError:
+                continue
+            nothing = [None] * len(places)
+            points = list(zip(*([nothing if part is None else [float(v) for v in part] for part in found])))
+            return Curve(points, self.headlined(entry))
+        return None
+
+    def choice(self, task, method, response, factor):
+        """{kind: law | baseline | none, name, law}: what stands at the head of a law's place."""
+        item = self.headline(task, method, response, factor) or {}
+        form = item.get("form")
+        for entry in self.select(task, method, response, factor):
+            if entry["form"] == form and not entry.get("refused"):
+                return {"kind": "law", "name": form, "law": entry}
+            if form in (entry.get("baselines") or {}):
+                return {"kind": "baseline", "name": baseline_words(form), "law": None}
+        return {"kind": "none", "name": "", "law": None}
+
+    def refusal(self, entry):
+        """Why a law was refused, in one line; empty where it was not."""
+        refused = entry.get("refused")
+        return "" if not refused else str(refused.get("id") or refused) if isinstance(refused, dict) else str(refused)
+
+    def place_words(self, item):
+        """Where a crossing lies on the law's factor: a level in the factor's units."""
+        at = item.get("at")
+        if isinstance(at, dict):
+            return ", ".join(f"{key.replace('_', ' ')} {numbers.short(value) if numbers.known(value) else value}" for key, value in at.items())
+        return numbers.short(at) if numbers.known(at) else str(at or "")
+
+    def crossing_sentence(self, item):
+        """A crossing or departure inside the data, in one sentence."""
+        examples = item["examples"]
+        verb = "cross" if item["kind"] == "crossing" else "part"
+        return (f"{item['first']} and {item['second']} {verb} at about {numbers.level(round(examples['value']))} examples "
+                f"(95 % interval {numbers.interval(examples.get('low'), examples.get('high'), numbers.short)}) where {self.factor_words(item)} is {self.place_words(item)}.")
 
     def errors(self, task, response):
         """Rows {method, factor_words, name, kind, fit, held_out, parts, headlined} of every form and baseline."""
@@ -112,18 +153,3 @@ def baseline_words(name):
 def same_factor(factor, wanted):
     """True where a law's factor is the wanted one; `size` stands for any count of model parameters."""
     return factor in SIZE_FACTORS if wanted == "size" else factor == wanted
-
-
-def predict(entry, places):
-    value = {name: p["value"] for name, p in entry["parameters"].items()}
-    out = []
-    for place in places:
-        x, d = place.get(entry["factor"]), place["finetuning_examples"]
-        if x is None:
-            return None
-        if entry["form"] == "multiplicative":
-            y = value["A"] * x ** -value["alpha"] * d ** -value["beta"] + value["E"]
-        else:
-            y = value["A"] * x ** -value["alpha"] + value["B"] * d ** -value["beta"] + value["E"]
-        out.append((y, y - .01, y + .01))
-    return out

@@ -12,7 +12,7 @@ COLUMNS = ["task", "method", "model_size", "model_parameters", "non_embedding_pa
 SIZES = {"xs": 18552, "s": 73968, "m": 295392}
 LEVELS = (256, 1024, 4096, 16384)
 TOKENS = 3_932_160
-GAIN = {"full": (30.0, 0.55), "lora": (9.0, 0.38), "prompt": (1.2, 0.18)}
+GAIN = {"full": (0.0011, 0.68), "lora": (0.0035, 0.49), "prompt": (0.006, 0.22)}
 
 
 def base_loss(size, tokens):
@@ -23,8 +23,8 @@ def base_loss(size, tokens):
 def tuned_loss(method, size, tokens, examples, rank=4):
     """Falls from the base by a method's own power of the data; never above the base."""
     scale, power = GAIN[method]
-    gained = scale * 0.0009 * examples ** power * (rank / 4) ** 0.05
-    return max(1.05, base_loss(size, tokens) - min(gained, 1.1))
+    gained = scale * examples ** power * (rank / 4) ** 0.05 * (SIZES[size] / SIZES["s"]) ** -0.05
+    return base_loss(size, tokens) - gained
 
 
 def row(method, size, tokens, examples, seed, rank=None, task="translation", loss=None, noise=0.004, held_out=""):
@@ -73,7 +73,8 @@ def law(method, factor="non_embedding_parameters", form="multiplicative", held=0
     """One law entry as laws.json holds it."""
     values = {"A": 3.0, "alpha": 0.12, "beta": 0.08, "E": 0.4} if form == "multiplicative" else {"A": 6.0, "B": 1.5, "alpha": 0.2, "beta": 0.15, "E": 0.3}
     parameters = {name: {"value": v, "low": v * 0.9, "high": v * 1.1} for name, v in values.items()}
-    return {"task": task, "method": method, "response": "test_loss", "factor": factor, "group": factor, "form": form,
+    return {"id": f"{task}/{method}/test_loss/{factor}/{form}", "symbols": {"X": factor, "D": "finetuning_examples"}, "task": task, "method": method,
+            "response": "test_loss", "factor": factor, "group": factor, "form": form,
             "expression": "A * X**-alpha * D**-beta + E" if form == "multiplicative" else "A * X**-alpha + B * D**-beta + E", "parameters": parameters,
             "covariance": [], "points": 9, "held_out_points": 3, "range": {factor: [18552, 295392], "finetuning_examples": [256, 4096]}, "fit_error": 0.006,
             "held_out_error": {"all": held, "interior": None, "edge_size": None, "edge_data": held, "corner": None},
