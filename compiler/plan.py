@@ -1,0 +1,56 @@
+"""Compiles a study to its plan: canonical JSON, the same bytes in every folder and on every machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from compiler import design as designs
+from compiler import identities, jobs
+from compiler.defaults import METHOD_FACTOR
+from compiler.identity import canonical
+from compiler.study import Study
+
+
+def compile_plan(study: Study) -> dict[str, Any]:
+    """The plan of a study: {tunelaw, study, about, jobs, laws, design, machine}, valid under plan.schema.json.
+
+    Jobs stand behind those they need. Where a learning rate is not known before a sweep is done, `key` is None and the
+    identity holds placeholders; `compiler.resolve` fills them in.
+    """
+    value = study.resolved
+    design = designs.expand(study)
+    pretrain = value["models"]["pretrain"]
+    methods = {name: method["learning_rate"] for name, method in value["methods"].items()}
+    plan = {
+        "tunelaw": 1, "study": value["study"], "about": value["about"],
+        "jobs": jobs.build(design),
+        "laws": laws_request(study),
+        "design": {
+            "defaults": value["design"]["defaults"], "methods": list(methods), "seeds": value["design"]["seeds"],
+            "hold_out": value["design"]["hold_out"], "grids": value["design"]["grids"],
+            "sweeps": {name: rate for name, rate in methods.items() if isinstance(rate, dict)},
+            "pretraining": {
+                "kind": pretrain["checkpoints"]["kind"],
+                "levels": {str(tokens): identities.true_tokens(study, tokens) for tokens in pretrain["checkpoints"]["tokens"]},
+            },
+        },
+        "machine": {key: value["machine"][key] for key in ("engine", "mesh", "workers")},
+    }
+    # Through text, so that no part is shared with the study or with another part.
+    return json.loads(plan_text(plan))
+
+
+def laws_request(study: Study) -> dict[str, Any]:
+    """What the laws are asked for, and where each factor stands when it is not varied (tokens as true counts)."""
+    value = study.resolved
+    defaults = dict(value["design"]["defaults"])
+    defaults["pretraining_tokens"] = identities.true_tokens(study, defaults["pretraining_tokens"])
+    for factor in METHOD_FACTOR.values():
+        defaults[factor] = {name: method[factor] for name, method in value["methods"].items() if factor in method}
+    return {**value["laws"], "defaults": defaults}
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """A plan as the text of plan.json: canonical, one key a line so that it can be read and compared in git."""
+    return json.dumps(canonical(plan, "plan"), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,231 @@
+"""Loads a study: reads the file, validates it, fills its defaults, finds its data, and checks what it means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Sequence
+
+import schemas
+from compiler import checks, defaults, files, validate, yaml_reader
+from compiler.diagnostics import Problem, Source, Span, StudyError, in_order, suggest
+from compiler.yaml_reader import Node, YamlError
+
+
+@dataclass
+class Study:
+    """A study, ready to be compiled. `resolved` holds every key with its value, defaults included.
+
+    `files` are the local files by the path that the study writes; `broken` are the sections in which a key or value was
+    not accepted (empty for a study that `load_study` returns); `warnings` do not stop a study.
+    """
+
+    path: Path
+    roots: list[Path]
+    resolved: dict[str, Any]
+    marks: dict[tuple, tuple[Span | None, Span]]
+    files: dict[str, files.LocalFile] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    warnings: list[Problem] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.resolved["study"]
+
+    def node(self, path: Sequence[str | int], on: str = "value") -> Span:
+        """Where a key (`on="key"`) or its value stands; for what was filled in, where its nearest parent stands."""
+        path = tuple(path)
+        while True:
+            # A single source or value was made a list of one: its item 0 stands where it stands itself.
+            for variant in (path, tuple(part for part in path if part != 0 or isinstance(part, bool))):
+                if variant in self.marks:
+                    key, value = self.marks[variant]
+                    return key if on == "key" and key is not None else value
+            path, on = path[:-1], "key"
+
+    def wrote(self, *path: str | int) -> bool:
+        """Whether the study writes this key itself."""
+        return tuple(path) in self.marks
+
+    def problem(
+        self, id: str, path: Sequence[str | int], message: str, hint: str = "", severity: str = "error", on: str = "value"
+    ) -> Problem:
+        """A problem at the place of a path."""
+        return Problem.at(self.node(path, on), id, message, hint, severity)
+
+    def vocabulary(self) -> int:
+        """Number of tokens: as the study asks, or as the tokenizer's file holds. Raises KeyError for a missing file."""
+        tokenizer = self.resolved["models"]["pretrain"]["tokenizer"]
+        if tokenizer["kind"] == "sentencepiece":
+            return tokenizer["vocabulary"]
+        return files.vocabulary(self.files[tokenizer["path"]].location)
+
+    def shape(self, size: str) -> dict[str, Any]:
+        """The shape of a size as it stands in identities, vocabulary included."""
+        values = self.resolved["models"]["sizes"][size]
+        return {**{key: values[key] for key in defaults.SHAPE}, "vocabulary": self.vocabulary()}
+
+    def sources(self) -> Iterator[tuple[tuple, dict[str, Any]]]:
+        """(path, source) of everything that is read from a local file, the tokenizer included."""
+        tokenizer = ("models", "pretrain", "tokenizer")
+        groups: list[tuple[tuple, Any]] = []
+        if "models" not in self.broken:
+            pretrain = self.resolved["models"]["pretrain"]
+            groups += [(("models", "pretrain", "data"), pretrain["data"]), (tokenizer, pretrain["tokenizer"])]
+        if "tasks" not in self.broken:
+            for name, task in self.resolved["tasks"].items():
+                data, place = task["data"], ("tasks", name, "data")
+                if data.get("kind") != "synthetic":
+                    groups += [((*place, part), data[part]) for part in ("train", "dev")]
+                    groups += [((*place, "test", key), value) for key, value in data["test"].items()]
+                groups += [(("tasks", name, "zero_shot", key), value) for key, value in task.get("zero_shot", {}).items()]
+        for path, group in groups:
+            for index, source in enumerate(defaults.as_list(group)):
+                if source["kind"] in ("files", "file"):
+                    yield (*path, index) if isinstance(group, list) else path, source
+
+
+def load_study(path: str | Path, data_roots: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> Study:
+    """Reads and checks a study. Raises StudyError with every error, in the order of the file.
+
+    Data is looked up below `data_roots`, then in the study's own folder. `overrides` are texts `key.key=value` as
+    `--set` takes them, the value in YAML.
+    """
+    study, problems = examine(path, data_roots, overrides)
+    if study is None or any(problem.severity == "error" for problem in problems):
+        raise StudyError(problem for problem in problems if problem.severity == "error")
+    study.warnings = problems
+    return study
+
+
+def check(path: str | Path, data_roots: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> list[Problem]:
+    """Every error and warning of a study, in the order of the file; empty if there is none."""
+    return examine(path, data_roots, overrides)[1]
+
+
+def examine(
+    path: str | Path, data_roots: Iterable[str | Path] = (), overrides: Iterable[str] = ()
+) -> tuple[Study | None, list[Problem]]:
+    """The study, as far as it could be read (None if not at all), and every error and warning."""
+    path = Path(path)
+    try:
+        root, problems = _read(path)
+        for order, text in enumerate(overrides, 1):
+            problems += _override(root, text, order)
+    except YamlError as error:
+        return None, in_order(error.problems)
+    walked = validate.walk(root, schemas.load("study"))
+    problems += walked.problems
+    if not isinstance(walked.value, dict):
+        return None, in_order(problems)
+    roots = [*(Path(root) for root in data_roots), path.parent]
+    study = Study(path, roots, walked.value, walked.marks)
+    study.broken = walked.broken
+    _fill(study)
+    problems += _find_files(study)
+    problems += checks.run(study)
+    return study, in_order(problems)
+
+
+def _read(path: Path) -> tuple[Node, list[Problem]]:
+    def refuse(id: str, message: str, hint: str) -> YamlError:
+        return YamlError([Problem(id, "error", str(path), 0, 0, message, hint)])
+
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise refuse("NO_STUDY", f"there is no file {path}", "`tunelaw new PATH` writes a study to start from") from None
+    except IsADirectoryError:
+        raise refuse("NO_STUDY", f"{path} is a folder", "name the study's YAML file") from None
+    except OSError as error:
+        raise refuse("NO_STUDY", f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+    return yaml_reader.read(yaml_reader.decode(data, str(path)))
+
+
+def _override(root: Node, text: str, order: int) -> list[Problem]:
+    """Writes `key.key=value` into the tree; list items by number."""
+    source = Source("--set", text, order)
+    whole = Span(source, 1, 1, 1, len(text) + 1)
+    key, equals, value = text.partition("=")
+    parts = re.findall(r"[^.\[\]]+", key.strip())
+    if not equals or not parts:
+        return [Problem.at(whole, "BAD_OVERRIDE", f"--set {text!r} is not key=value", "for example: --set models.pretrain.tokens=4M")]
+    # Blanks in place of the key keep the columns of the value true.
+    new, problems = yaml_reader.read(Source("--set", " " * (len(key) + 1) + value, order))
+    span = Span(source, 1, 1, 1, len(key) + 1)
+    _move(new, source)
+    node = root
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if node.kind == "list":
+            if not part.isdigit() or int(part) >= len(node.value):
+                return [Problem.at(span, "BAD_OVERRIDE", f"{'.'.join(parts[:depth])} is a list of {len(node.value)}; {part!r} is none of its places", "count from 0")]
+            if last:
+                node.value[int(part)] = new
+            else:
+                node = node.value[int(part)]
+        elif node.kind == "map":
+            node.keys[part] = span if last or part not in node.value else node.keys[part]
+            if last:
+                node.value[part] = new
+            else:
+                node = node.value.setdefault(part, Node("map", {}, span))
+        else:
+            return [Problem.at(span, "BAD_OVERRIDE", f"{'.'.join(parts[:depth])} is a single value and has no key {part!r}", f"set {'.'.join(parts[:depth])} as a whole")]
+    return problems
+
+
+def _move(node: Node, source: Source) -> None:
+    """Shows a tree as part of another source with the same columns."""
+    move = lambda span: Span(source, span.line, span.column, span.end_line, span.end_column)
+    node.span = move(node.span)
+    node.keys = {key: move(span) for key, span in node.keys.items()}
+    for child in node.value.values() if node.kind == "map" else node.value if node.kind == "list" else ():
+        _move(child, source)
+
+
+def _fill(study: Study) -> None:
+    value, broken = study.resolved, study.broken
+    if "tasks" not in broken:
+        defaults.fill_tasks(value)
+    if "models" not in broken:
+        defaults.fill_models(value)
+    if not {"methods", "finetune"} & broken:
+        defaults.fill_methods(value)
+    if not {"models", "design"} & broken:
+        incomplete = [name for name, size in value["models"]["sizes"].items() if any(key not in size for key in defaults.SHAPE)]
+        if incomplete:
+            broken.add("shapes")
+        else:
+            defaults.fill_design(value)
+
+
+def _find_files(study: Study) -> list[Problem]:
+    problems: list[Problem] = []
+    for path, source in study.sources():
+        written = source["path"]
+        if written in study.files:
+            continue
+        try:
+            found = files.open_file(written, study.roots)
+        except OSError as error:
+            problems.append(study.problem("UNREADABLE_FILE", (*path, "path"), f"{written} cannot be read: {error.strerror}", "check its permissions"))
+            continue
+        if found is not None:
+            study.files[written] = found
+            continue
+        looked = " or ".join(dict.fromkeys(str(root) for root in study.roots))
+        problems.append(study.problem("MISSING_FILE", (*path, "path"), f"there is no file {written} in {looked}", _near_file(written, study.roots)))
+    if problems:
+        study.broken.add("files")
+    return problems
+
+
+def _near_file(written: str, roots: Sequence[Path]) -> str:
+    for root in roots:
+        folder = (root / written).parent
+        if folder.is_dir():
+            hint = suggest(Path(written).name, sorted(item.name for item in folder.iterdir() if item.is_file())[:200])
+            return hint if hint.startswith("did") else "--data DIR names the folder that data paths are relative to"
+    return "--data DIR names the folder that data paths are relative to"

@@ -1,0 +1,50 @@
+"""Where learning rates are swept: two corners of the design, or each level of the factors that `per` names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compiler.defaults import METHOD_FACTOR, middle
+from compiler.design import Cell, Design
+
+
+def grid(design: Design, method: str) -> list[float] | None:
+    """The rates that a method tries, or None if its rate is a plain number."""
+    rate = design.study.resolved["methods"][method]["learning_rate"]
+    return rate["sweep"] if isinstance(rate, dict) else None
+
+
+def per(design: Design, method: str) -> list[str] | None:
+    """The factors at each level of which a method's rate is swept, or None for the two corners."""
+    rate = design.study.resolved["methods"][method]["learning_rate"]
+    return rate.get("per") if isinstance(rate, dict) else None
+
+
+def corners(design: Design, cell: Cell) -> list[Cell]:
+    """The places where the rate of a cell is swept, smallest D first; empty for a plain rate.
+
+    By default two: the smallest size at the smallest D and the middle size at the largest fitted D of its task and
+    method (only the latter if these D are the same), everything else at its default. With `per`: one, the cell's own
+    level of the named factors, the others at their default. Always with the study's first seed.
+    """
+    if grid(design, cell.method) is None:
+        return []
+    values = design.defaults(cell.method)
+    own = METHOD_FACTOR.get(cell.method)
+    base = Cell(
+        cell.task, cell.method, values["model_size"], values["pretraining_tokens"], values["finetuning_examples"],
+        values[own] if own == "rank" else None, values[own] if own == "prompt_length" else None,
+        design.study.resolved["design"]["seeds"][0],
+    )
+    named = per(design, cell.method)
+    if named is not None:
+        return [replace(base, **{factor: getattr(cell, factor) for factor in named})]
+    cells = design.of(cell.task, cell.method)
+    used = {one.model_size for one in cells}
+    sizes = [size for size in design.sizes() if size in used]
+    fitted = [one.finetuning_examples for one in cells if not design.held_out[one]]
+    low = min(one.finetuning_examples for one in cells)
+    high = max(fitted or [one.finetuning_examples for one in cells])
+    small = replace(base, model_size=sizes[0], finetuning_examples=low)
+    large = replace(base, model_size=middle(sizes), finetuning_examples=high)
+    return [small, large] if low < high else [large]

@@ -1,0 +1,291 @@
+"""Walks a tree of YAML nodes along a JSON Schema: types numbers, fills defaults, and reports each mistake exactly once.
+
+A general validator reports a typo inside a `oneOf` as "not valid under any of the given schemas", or every branch's
+complaints. This one picks the branch that was meant (by `kind`, by type, by the keys that are there) and reports only that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from compiler.diagnostics import Problem, Span, listing, nearest, suggest
+from compiler.yaml_reader import Node
+
+Path = tuple  # of str and int
+POWERS = {"K": 3, "M": 6, "B": 9, "T": 12}
+_SUFFIXED = re.compile(r"[0-9]+(\.[0-9]+)?[KMBT]")
+_WORDS = {"object": "a map", "array": "a list", "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+
+
+@dataclass
+class Walk:
+    """What a walk found: `value` with defaults, `marks` path -> (span of the key or None, span of the value), `problems`.
+
+    `broken` are the top-level keys below which something was not accepted: nothing should be concluded from them.
+    """
+
+    schema: dict[str, Any]
+    value: Any = None
+    marks: dict[Path, tuple[Span | None, Span]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+
+
+def walk(root: Node, schema: dict[str, Any]) -> Walk:
+    """Validates a tree against a schema. Values that are wrong are missing from `value`."""
+    result = Walk(schema)
+    result.value = _Walker(result).value(root, schema, (), None)
+    return result
+
+
+def number_with_suffix(text: str) -> int | float | None:
+    """`8M` as 8000000, `1.5K` as 1500, `2.5` powers that are no whole number as float; None for other text."""
+    if not _SUFFIXED.fullmatch(text):
+        return None
+    exact = Decimal(text[:-1]).scaleb(POWERS[text[-1]])
+    return int(exact) if exact == exact.to_integral_value() else float(exact)
+
+
+def dotted(path: Path) -> str:
+    """A path as a user reads it: `design.grids[0].rank`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "the study"
+
+
+class _Missing:
+    """Stands for a value that was wrong."""
+
+
+MISSING = _Missing()
+
+
+class _Walker:
+    def __init__(self, result: Walk, quiet: bool = False):
+        self.result, self.quiet = result, quiet
+
+    def problem(self, path: Path, span: Span, id: str, message: str, hint: str = "") -> _Missing:
+        self.result.problems.append(Problem.at(span, id, message, hint))
+        self.result.broken.update(path[:1])
+        return MISSING
+
+    def follow(self, schema: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in schema:
+            target: Any = self.result.schema
+            for part in schema["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            schema = {**target, **{key: item for key, item in schema.items() if key != "$ref"}}
+        return schema
+
+    def value(self, node: Node, schema: dict[str, Any], path: Path, key: Span | None) -> Any:
+        if not self.quiet:
+            self.result.marks[path] = (key, node.span)
+        schema = self.follow(schema)
+        if "oneOf" in schema:
+            branch = self.pick(node, [self.follow(branch) for branch in schema["oneOf"]], path)
+            return MISSING if branch is None else self.value(node, branch, path, key)
+        types = _types(schema)
+        if types and not _fits(node, types):
+            return self.wrong_type(node, [schema], path)
+        if node.kind == "map":
+            return self.map(node, schema, path)
+        if node.kind == "list":
+            return self.list(node, schema, path)
+        return self.scalar(node, schema, types, path)
+
+    def wrong_type(self, node: Node, schemas: list[dict[str, Any]], path: Path) -> _Missing:
+        shown = {"map": "a map", "list": "a list"}.get(node.kind) or (repr(node.value) if node.value is not None else "empty")
+        expected = listing(dict.fromkeys(word for schema in schemas for word in _expected(schema)))
+        hint = ""
+        if node.kind == "scalar" and node.plain and not isinstance(node.value, str) and "text" in expected and node.text:
+            hint = f'write "{node.text}"'
+        else:
+            examples = [example for schema in schemas for example in schema.get("examples", ())]
+            hint = f"for example: {_show(examples[0])}" if examples else ""
+        return self.problem(path, node.span, "WRONG_TYPE", f"{dotted(path)} is {shown}; expected {expected}", hint)
+
+    def pick(self, node: Node, branches: list[dict[str, Any]], path: Path) -> dict[str, Any] | None:
+        """The branch that was meant, or None after one error."""
+        fitting = [branch for branch in branches if _fits(node, _types(branch))]
+        if not fitting:
+            self.wrong_type(node, branches, path)
+            return None
+        if node.kind == "scalar":
+            return next((branch for branch in fitting if self.is_valid(node, branch)), fitting[-1])
+        if node.kind == "list" or len(fitting) == 1 and not _kind(fitting[0]):
+            return fitting[0]
+        kinds = {_kind(branch): branch for branch in fitting if _kind(branch)}
+        written = node.value.get("kind")
+        if kinds and written is not None:
+            # Several branches may share a kind: then the keys decide among them.
+            same = [branch for branch in fitting if _kind(branch) == written.value]
+            if same:
+                return max(same, key=lambda branch: len(set(branch["properties"]) & set(node.value)))
+            if not isinstance(written.value, str):
+                self.wrong_type(written, [{"type": "string"}], path + ("kind",))
+            else:
+                self.problem(path, written.span, "UNKNOWN_VALUE", f"{dotted(path)}.kind is {written.value!r}", suggest(written.value, kinds))
+            return None
+        open_branches = [branch for branch in fitting if not _kind(branch)]
+        if not open_branches:
+            overlap = {kind: len(set(branch["properties"]) & set(node.value)) for kind, branch in kinds.items()}
+            if len(kinds) > 1 or not max(overlap.values()):
+                self.problem(path, node.span, "MISSING_KEY", f"{dotted(path)} has no kind", f"expected: kind: {listing(kinds)}")
+                return None
+            return next(iter(kinds.values()))
+        return max(open_branches, key=lambda branch: len(set(branch.get("properties", ())) & set(node.value)))
+
+    def is_valid(self, node: Node, schema: dict[str, Any]) -> bool:
+        trial = Walk(self.result.schema)
+        _Walker(trial, quiet=True).value(node, schema, (), None)
+        return not trial.problems
+
+    def map(self, node: Node, schema: dict[str, Any], path: Path) -> dict[str, Any]:
+        known = schema.get("properties", {})
+        extra = schema.get("additionalProperties", True)
+        required = schema.get("required", ())
+        result: dict[str, Any] = {}
+        meant: set[str] = set()
+        names = schema.get("propertyNames", {}).get("pattern")
+        for key, child in node.value.items():
+            span = node.keys[key]
+            if key in known:
+                value = self.value(child, known[key], path + (key,), span)
+            elif isinstance(extra, dict):
+                if names and not re.search(names, key):
+                    self.problem(path, span, "BAD_NAME", f"{key!r} cannot be a name in {dotted(path)}", "letters, digits, '.', '_' and '-', beginning with a letter or digit")
+                    continue
+                value = self.value(child, extra, path + (key,), span)
+            else:
+                absent = [name for name in known if name not in node.value]
+                near = nearest(key, absent)
+                meant.update([near] if near else [])
+                hint = f"did you mean {near!r}?" if near else f"accepted here: {listing(absent or known)}"
+                # A key that resembles no other leaves the rest of its section trustworthy.
+                self.problem((path + (near,))[:1] if near else (), span, "UNKNOWN_KEY", f"unknown key {key!r} in {dotted(path)}", hint)
+                continue
+            if value is not MISSING:
+                result[key] = value
+        for key in required:
+            if key not in node.value and key not in meant:
+                wanted = self.follow(known[key])
+                example = _show(wanted["const"] if "const" in wanted else (wanted.get("examples") or ["..."])[0])
+                where = self.result.marks.get(path, (None, node.span))[0] or Span(node.span.source, node.span.line, node.span.column, node.span.line, node.span.column + 1)
+                self.problem(path + (key,), where, "MISSING_KEY", f"{dotted(path)} lacks the key {key!r}", f"for example: {key}: {example}")
+        for key, inner in known.items():
+            inner = self.follow(inner)
+            if key not in node.value and "default" in inner:
+                filler = _Walker(Walk(self.result.schema), quiet=True)
+                result[key] = filler.value(_node(inner["default"], node.span), inner, path + (key,), None)
+        if len(node.value) < schema.get("minProperties", 0):
+            self.problem(path, node.span, "EMPTY", f"{dotted(path)} is empty", f"for example: {_show((schema.get('examples') or ['...'])[0])}")
+        return result
+
+    def list(self, node: Node, schema: dict[str, Any], path: Path) -> list[Any]:
+        if len(node.value) < schema.get("minItems", 0):
+            self.problem(path, node.span, "EMPTY", f"{dotted(path)} is an empty list", f"for example: {_show((schema.get('examples') or [['...']])[0])}")
+        result: list[Any] = []
+        for index, child in enumerate(node.value):
+            value = self.value(child, schema.get("items", {}), path + (index,), None)
+            if value is MISSING:
+                continue
+            if schema.get("uniqueItems") and value in result:
+                self.problem(child.span, "DUPLICATE_ITEM", f"{_show(value)} stands twice in {dotted(path)}", "write it once")
+                continue
+            result.append(value)
+        return result
+
+    def scalar(self, node: Node, schema: dict[str, Any], types: list[str], path: Path) -> Any:
+        value = node.value
+        if "integer" in types or "number" in types:
+            value = number_with_suffix(value) if isinstance(value, str) else value
+            if not math.isfinite(value) or "number" not in types and value != int(value):
+                return self.problem(path, node.span, "OUT_OF_RANGE", f"{dotted(path)} is {node.text or value}; expected {_expected(schema)[0]}")
+            value = float(value) if "number" in types else int(value)
+            accepted = _range(value, schema)
+            if accepted:
+                return self.problem(path, node.span, "OUT_OF_RANGE", f"{dotted(path)} is {node.text or _show(value)}; expected {accepted}")
+        if "const" in schema and (value != schema["const"] or type(value) is not type(schema["const"])):
+            return self.problem(path, node.span, "UNKNOWN_VALUE", f"{dotted(path)} is {value!r}", f"expected: {schema['const']}")
+        if "enum" in schema and value not in schema["enum"]:
+            return self.problem(path, node.span, "UNKNOWN_VALUE", f"{dotted(path)} is {value!r}", suggest(str(value), schema["enum"]))
+        if isinstance(value, str):
+            if len(value) < schema.get("minLength", 0):
+                return self.problem(path, node.span, "EMPTY", f"{dotted(path)} is empty", f"for example: {_show((schema.get('examples') or ['...'])[0])}")
+            if "pattern" in schema and not re.search(schema["pattern"], value):
+                return self.problem(path, node.span, "BAD_NAME", f"{dotted(path)} is {value!r}, which does not fit {schema['pattern']}", f"for example: {_show((schema.get('examples') or ['...'])[0])}")
+        return value
+
+
+def _types(schema: dict[str, Any]) -> list[str]:
+    types = schema.get("type", [])
+    if isinstance(types, str):
+        return [types]
+    if not types and "const" in schema:
+        return [{str: "string", int: "integer", bool: "boolean"}[type(schema["const"])]]
+    return types
+
+
+def _fits(node: Node, types: list[str]) -> bool:
+    if node.kind != "scalar":
+        return {"map": "object", "list": "array"}[node.kind] in types
+    value = node.value
+    if isinstance(value, str):
+        numeric = "integer" in types or "number" in types
+        return number_with_suffix(value) is not None if numeric else "string" in types
+    kind = {bool: "boolean", int: "integer", float: "number", type(None): "null"}[type(value)]
+    return kind in types or kind == "integer" and "number" in types or kind == "number" and "integer" in types
+
+
+def _expected(schema: dict[str, Any]) -> list[str]:
+    types = _types(schema)
+    if "integer" in types or "number" in types:
+        return [_WORDS["number" if "number" in types else "integer"]]
+    if "enum" in schema:
+        return [str(word) for word in schema["enum"]]
+    if types == ["object"] and _kind(schema):
+        return [f"a map with kind: {_kind(schema)}"]
+    if types == ["object"] and schema.get("required"):
+        return [f"a map with {' and '.join(schema['required'])}"]
+    if "oneOf" in schema:
+        return [word for branch in schema["oneOf"] for word in _expected(branch)]
+    return [_WORDS[word] for word in types]
+
+
+def _kind(schema: dict[str, Any]) -> str | None:
+    return schema.get("properties", {}).get("kind", {}).get("const")
+
+
+def _range(value: float, schema: dict[str, Any]) -> str:
+    """What would be accepted, if the value is out of range; else an empty text."""
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    inside = (low is None or value >= low) and (above is None or value > above)
+    if inside and (high is None or value <= high) and (below is None or value < below):
+        return ""
+    words = [f"at least {low}"] if low is not None else [f"more than {above}"] if above is not None else []
+    words += [f"at most {high}"] if high is not None else [f"less than {below}"] if below is not None else []
+    return " and ".join(words)
+
+
+def _show(value: Any) -> str:
+    """A value as it would be written in a study, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_show(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_show(item) for item in value) + "]"
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[A-Za-z0-9_./-]+", value) else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
+
+
+def _node(value: Any, span: Span) -> Node:
+    if isinstance(value, dict):
+        return Node("map", {key: _node(item, span) for key, item in value.items()}, span, {key: span for key in value})
+    if isinstance(value, list):
+        return Node("list", [_node(item, span) for item in value], span)
+    return Node("scalar", value, span)
