@@ -1,0 +1,55 @@
+# Two commands for everybody: `make quickstart` and `make test`; each does its own set-up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo cuda)
+OUT ?= runs/quickstart
+
+.PHONY: quickstart test test-shared test-slow test-parity test-browser bench clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/tunelaw run specs/quickstart.yaml --out $(OUT)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow and not parity and not browser and not shared"
+	@echo "left out: slow (make test-slow), torch parity (make test-parity), browser (make test-browser), shared data (make test-shared)"
+
+test-shared: $(VENV)/.test
+	@test -n "$$TUNELAW_SHARED" || { echo "TUNELAW_SHARED must name the folder with data/ and fixtures/"; exit 2; }
+	$(BIN)/python -m pytest -m "shared and not slow and not parity and not browser"
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
+
+test-parity: $(VENV)/.parity
+	$(BIN)/python -m pytest -m "parity and not slow"
+
+test-browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -m browser
+
+bench: $(VENV)/.parity
+	$(BIN)/python benchmarks/step.py --write
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("tunelaw needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Call make with PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(if $(GPU),[cuda])'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+# torch is installed first and by itself, so that its small CPU build can be had where one is offered.
+$(VENV)/.parity: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,parity]'
+	touch $@
+
+$(VENV)/.browser: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
+	command -v chromium >/dev/null || { echo "the browser tests need chromium on the PATH: install the package chromium of your system"; exit 2; }
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache
