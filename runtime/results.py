@@ -7,6 +7,8 @@ import io
 import math
 from pathlib import Path
 
+from compiler import canonical_json, winners
+from compiler.resolve import level_label
 from runtime.store import Store, write_atomically
 
 FACTORS = [
@@ -21,8 +23,6 @@ TRIALS = [
     "rank", "prompt_length", "learning_rate", "seed", "dev_loss", "trained_dev_loss", "untuned_dev_loss", "steps", "best_step",
     "chosen", "at_edge", "cell_dev_loss", "gain", "key", "status", "flops", "seconds",
 ]  # fmt: skip
-# a trial's level: its factors without the rate; two trials of one level differ in the learning rate alone
-LEVEL = ["task", "method", "model_size", "pretraining_tokens", "finetuning_examples", "rank", "prompt_length"]
 
 
 def write(plan: dict, store: Store, folder: str | Path) -> tuple[list[dict], list[dict]]:
@@ -96,31 +96,24 @@ def _row(job: dict, record: dict, tuned: dict | None, training_record: dict | No
 def trials(plan: dict, store: Store) -> list[dict]:
     """Rows of trials.csv: the learning-rate sweeps, with each level's winner, and the budget checks."""
     done = _records(plan, store)
-    sweeps = [job for job in plan["jobs"] if job["role"] == "sweep" and job["name"] in done]
-    checks = [job for job in plan["jobs"] if job["role"] == "budget_check" and job["name"] in done]
-    cells = {}
-    for job in plan["jobs"]:
-        if job["kind"] == "finetune" and job["role"] == "cell" and job["name"] in done:
-            cells[_level(job) + (job["factors"].get("seed"),)] = done[job["name"]]
-    levels: dict[tuple, list[dict]] = {}
-    for job in sweeps:
-        levels.setdefault(_level(job), []).append(job)
-    varying = [name for name in LEVEL[2:] if len({_level(job)[LEVEL.index(name)] for job in sweeps + checks}) > 1]
     rows = []
-    for jobs in levels.values():
-        rates = sorted({job["identity"]["learning_rate"] for job in jobs})
-        winner = best_trial([(job, done[job["name"]]) for job in jobs])
-        for job in jobs:
-            row = _trial(job, done[job["name"]], varying)
-            row["chosen"] = int(job is winner)
-            if job is winner and row["best_step"] and len(rates) > 1:
-                ends = {rates[0]: "low", rates[-1]: "high"}
-                row["at_edge"] = ends.get(row["learning_rate"], "")
+    for sweep in winners(plan, store.record):
+        for trial in sweep["trials"]:
+            if trial["record"] is None:
+                continue
+            row = _trial(sweep["factors"], sweep["level"], trial["record"])
+            row.update(role="sweep", chosen=int(trial["chosen"]), at_edge=sweep["edge"] if trial["chosen"] else "")
             rows.append(row)
-    for job in checks:
-        row = _trial(job, done[job["name"]], varying)
-        row["chosen"] = 0
-        cell = cells.get(_level(job) + (job["factors"].get("seed"),))
+    cells = {
+        _place(job): done[job["name"]]
+        for job in plan["jobs"] if job["kind"] == "finetune" and job["role"] == "cell" and job["name"] in done
+    }
+    for job in plan["jobs"]:
+        if job["role"] != "budget_check" or job["name"] not in done:
+            continue
+        row = _trial(job["factors"], level_label(job["factors"], plan["laws"]["defaults"]), done[job["name"]])
+        row.update(role="budget_check", chosen=0)
+        cell = cells.get(_place(job))
         if cell is not None:
             row["cell_dev_loss"] = loss(cell["metrics"].get("dev"))
             if row["cell_dev_loss"] is not None and row["dev_loss"] is not None:
@@ -130,47 +123,18 @@ def trials(plan: dict, store: Store) -> list[dict]:
     return rows
 
 
-def best_trial(tried: list[tuple[dict, dict]]) -> dict:
-    """The winner of a sweep's level: lowest dev loss, then lowest trained dev loss, then the smaller rate.
-
-    A diverged trial never wins unless all diverged. The same rule as `compiler.resolve`'s.
-    """
-
-    def rank(pair):
-        job, record = pair
-        metrics = record["metrics"]
-        dev, trained = loss(metrics.get("dev")), loss(metrics.get("trained_dev"))
-        return (
-            record["status"] == "diverged",
-            math.inf if dev is None else dev,
-            math.inf if trained is None else trained,
-            job["identity"]["learning_rate"],
-        )
-
-    return min(tried, key=rank)[0]
-
-
-def _trial(job: dict, record: dict, varying: list[str]) -> dict:
+def _trial(factors: dict, level: str, record: dict) -> dict:
     metrics, training = record["metrics"], record["training"] or {}
-    row = {name: job["factors"].get(name) for name in TRIALS if name in job["factors"]}
-    row["role"], row["level"] = job["role"], level_label(job["factors"], varying)
-    row["learning_rate"] = job["identity"]["learning_rate"]
+    row = {name: factors[name] for name in TRIALS if name in factors}
+    row["level"], row["learning_rate"] = level, record["identity"]["learning_rate"]
+    row["seed"] = record["identity"]["seed"]
     row["dev_loss"] = loss(metrics.get("dev"))
     row["trained_dev_loss"] = loss(metrics.get("trained_dev"))
     row["untuned_dev_loss"] = loss(metrics.get("untuned_dev"))
     for name in ("steps", "best_step", "flops"):
         row[name] = training.get(name)
-    row.update(key=job["key"], status=record["status"], seconds=record["run"]["seconds"])
+    row.update(key=record["key"], status=record["status"], seconds=record["run"]["seconds"])
     return row
-
-
-def level_label(factors: dict, varying: list[str]) -> str:
-    """A sweep level in words, such as `xs d256`; rank, prompt length and pretraining tokens where they vary."""
-    words = [str(factors["model_size"]), f"d{factors['finetuning_examples']}"]
-    for name, letter in (("pretraining_tokens", "p"), ("rank", "r"), ("prompt_length", "l")):
-        if name in varying and factors.get(name) is not None:
-            words.append(f"{letter}{factors[name]}")
-    return " ".join(words)
 
 
 def loss(sums: dict | None) -> float | None:
@@ -220,8 +184,9 @@ def _records(plan: dict, store: Store) -> dict[str, dict]:
     return found
 
 
-def _level(job: dict) -> tuple:
-    return tuple(job["factors"].get(name) for name in LEVEL)
+def _place(job: dict) -> str:
+    """A cell's place in the design; a budget check stands in the same place as the cell with the plain budget."""
+    return canonical_json(job["factors"])
 
 
 def _sort_key(row: dict) -> tuple:

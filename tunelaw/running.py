@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunelaw.display import Display, duration
+from tunelaw.errors import DONE, FAILED, INTERRUPTED, REFUSED
 
-DONE, FAILED, INPUT, REFUSED, INTERRUPTED = 0, 1, 2, 4, 130
-SAVE_EVERY = 10.0  # seconds between two writes of progress.json
 
 
 @dataclass
@@ -29,10 +28,10 @@ class Finished:
     report: dict | None = None
 
 
-def run(plan: dict, out: Path, store_root: Path, data_roots=(), engine: str = "local", workers="auto", tell=None, live=None) -> Finished:
+def run(plan: dict, out: Path, store_root: Path, data_roots=(), engine: str | None = None, workers=None, tell=None, live=None) -> Finished:
     """Executes what `plan` lacks, writes the tables, fits the laws and builds the report.
 
-    tell: takes lines for people (default: standard error). Safe to kill at any moment and to call again.
+    engine and workers default to the plan's machine; tell: takes lines for people (default: standard error). Safe to kill at any moment and to call again.
     """
     import compiler
     from runtime import results
@@ -41,20 +40,21 @@ def run(plan: dict, out: Path, store_root: Path, data_roots=(), engine: str = "l
     from runtime.engines import create
     from runtime.store import Store, write_atomically
 
+    from tunelaw.status import Saver
+
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "plan.json", plan_text(plan))
+    write_atomically(out / "plan.json", compiler.plan_text(plan))
     with Display(plan["study"], live=live) as display:
         say = tell or display.say
         store = Store(store_root, warn=say)
-        mesh = common_mesh(plan)
-        saver = Saver(out / "progress.json")
+        saver = Saver(out, store.root)
         accounts = Accounts(out, plan)
 
         def on_event(event):
             display.tell(event)
             saver.tell(driver)
 
-        with create(engine, store, workers=workers, mesh=mesh, data_roots=data_roots) as machine:
+        with create(engine or plan["machine"]["engine"], store, workers=workers or plan["machine"]["workers"], mesh=plan["machine"]["mesh"], data_roots=data_roots) as machine:
             driver = Driver(plan, store, machine, compiler.resolve, on_event)
             display.watch(driver)
             to_run = len(driver.jobs) - len(driver.done)
@@ -97,8 +97,7 @@ def fit_folder(out: Path, plan: dict) -> dict:
     import laws
 
     table = laws.read_table(out / "results.csv")
-    trials = out / "trials.csv"
-    fitted = laws.fit_table(table, plan["laws"], trials=laws.read_table(trials) if trials.exists() else None)
+    fitted = laws.fit_table(table, plan["laws"], trials=laws.read_trials(out))
     laws.write(fitted, out)
     return fitted
 
@@ -109,19 +108,6 @@ def report_folder(out: Path) -> dict:
 
     reports.build(out)
     return json.loads((out / "report.json").read_text(encoding="utf-8"))
-
-
-def plan_text(plan: dict) -> str:
-    """plan.json: canonical and the same bytes everywhere."""
-    return json.dumps(plan, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def common_mesh(plan: dict) -> dict:
-    """The mesh of the plan's jobs; data jobs do not count. Raises ValueError where jobs differ."""
-    meshes = [job["resources"]["mesh"] for job in plan["jobs"] if job["kind"] in ("pretrain", "finetune", "evaluate")]
-    if any(mesh != meshes[0] for mesh in meshes):
-        raise ValueError("the plan's jobs ask for different meshes; the local engine runs one mesh at a time")
-    return meshes[0] if meshes else {"data": 1, "model": 1}
 
 
 @contextlib.contextmanager
@@ -148,23 +134,15 @@ def say_plainly(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class Saver:
-    """Keeps progress.json of a running run, for `tunelaw status` from another terminal."""
 
-    def __init__(self, path: Path):
-        import time
+def print_answer(finished: Finished) -> None:
+    """The answer in words, and where the report is, on standard output."""
+    for line in answer_lines(finished.report or {}):
+        print(line)
+    if finished.report is not None:
+        print(f"report: {finished.out / 'report.html'}")
 
-        self.path, self.clock, self.last = path, time, 0.0
 
-    def tell(self, driver) -> None:
-        from runtime.store import write_atomically
-
-        if self.clock.monotonic() - self.last < SAVE_EVERY and self.path.exists():
-            return
-        self.last = self.clock.monotonic()
-        running = {name: driver.progress.get(name) for name in driver.running}
-        state = {"pid": os.getpid(), "written": self.clock.time(), "running": running, "seconds_left": driver.seconds_left()}
-        write_atomically(self.path, json.dumps(state))
-
-    def close(self) -> None:
-        self.path.unlink(missing_ok=True)
+def answer_lines(report: dict) -> list[str]:
+    """The sentences that a report begins with."""
+    return [line if isinstance(line, str) else line["text"] for line in report.get("answer", [])]

@@ -1,0 +1,266 @@
+"""The command line: what each command takes; everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from tunelaw import errors
+
+STATUSES = (
+    "Exit status: 0 done; 1 something ran and failed; 2 the input is at fault; 3 from `plan --exit-code`: "
+    "there is work to do; 4 refused (edited plan, nothing identifiable); 130 interrupted."
+)
+
+
+class InOrder(click.Group):
+    """Lists commands in the order in which one uses them."""
+
+    def list_commands(self, context):
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, epilog=STATUSES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tunelaw")
+def cli():
+    """A laboratory for finetuning scaling laws: one YAML study in, fitted laws with intervals and a report out."""
+
+
+def common(*names):
+    """The options that several commands share, by name."""
+    options = {
+        "data": click.option("--data", multiple=True, metavar="DIR", help="Root of the study's data paths (the study's own folder comes last)."),
+        "set": click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the study, as in design.seeds=3."),
+        "store": click.option("--store", metavar="DIR", help="Where jobs live (default: $TUNELAW_STORE, else .tunelaw)."),
+        "out": click.option("--out", metavar="DIR", help="Results folder (default: runs/STUDY)."),
+        "json": click.option("--json", "as_json", is_flag=True, help="Clean JSON on standard output."),
+    }
+
+    def decorate(function):
+        for name in reversed(names):
+            function = options[name](function)
+        return function
+
+    return decorate
+
+
+def print_json(value) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
+    print()
+
+
+def log(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@cli.command()
+@click.argument("path", type=click.Path())
+@click.option("--template", type=click.Choice(["quickstart", "files"]), default="quickstart", show_default=True, help="quickstart: a synthetic world; files: your own text and examples.")
+def new(path, template):
+    """Write a commented study to start from."""
+    from tunelaw import templates
+
+    for written in templates.write(Path(path), template):
+        print(written)
+
+
+@cli.command()
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
+@common("data", "set", "json")
+def check(specs, data, overrides, as_json):
+    """Read and validate studies; exit status 0 or 2."""
+    import compiler
+    from compiler.diagnostics import render
+
+    from tunelaw import studies
+
+    found = []
+    for spec in specs:
+        problems = compiler.check(spec, [Path(root) for root in data], overrides)
+        wrong = [problem for problem in problems if problem.severity == "error"]
+        entry = {"study": str(spec), "ok": not wrong, "problems": [problem.to_json() for problem in problems]}
+        if not wrong:
+            plan = studies.load(spec, data, overrides).plan
+            models = len({job["name"] for job in plan["jobs"] if job["kind"] == "finetune"})
+            cells = sum(job["kind"] == "evaluate" for job in plan["jobs"])
+            entry.update(jobs=len(plan["jobs"]), cells=cells, finetuned_models=models)
+        found.append(entry)
+        if as_json:
+            continue
+        if problems:
+            log(render(problems))
+        if not wrong:
+            print(f"ok: {spec}: {cells} scored cells, {models} finetuned models, {len(plan['jobs'])} jobs")
+    if as_json:
+        print_json(found)
+    return errors.DONE if all(entry["ok"] for entry in found) else errors.INPUT
+
+
+@cli.command()
+@click.argument("spec", type=click.Path())
+@click.option("-o", "output", metavar="FILE", help="Write the plan there (canonical JSON).")
+@click.option("--explain", metavar="JOB", help="All about one job: a name or the beginning of a key.")
+@click.option("--exit-code", "exit_code", is_flag=True, help="Exit status 3 where there is work to do.")
+@common("data", "set", "store", "out", "json")
+def plan(spec, output, explain, exit_code, data, overrides, store, out, as_json):
+    """Compile a study and show its jobs: what is done, what is to run and why. Changes nothing."""
+    import compiler
+    from runtime.store import Store, write_atomically
+
+    from tunelaw import show, state, studies
+
+    loaded = studies.load(spec, data, overrides)
+    shelf = Store(studies.store_root(store), warn=log)
+    resolved = compiler.resolve(loaded.plan, shelf.record)
+    before = studies.last_plan(studies.out_folder(out, loaded.name))
+    before = compiler.resolve(before, shelf.record) if before else None
+    states = state.states(resolved, shelf, before)
+    total = state.totals(resolved, states, shelf)
+    if output:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(output), compiler.plan_text(loaded.plan))
+        log(f"written: {output}")
+    status = errors.TO_DO if exit_code and total["jobs"] else errors.DONE
+    if as_json:
+        print_json({**resolved, "state": {"jobs": states, "total": total}})
+        return status
+    if explain:
+        job = find_job(resolved, explain)
+        show.explain(resolved, job, states[job["name"]])
+        return status
+    print(state.summary(states))
+    print(show.totals(total))
+    show.jobs(resolved, states)
+    return status
+
+
+def find_job(plan: dict, word: str) -> dict:
+    """The job that `word` names, by its whole name or the beginning of its key. Raises CommandError."""
+    import difflib
+
+    named = [job for job in plan["jobs"] if job["name"] == word]
+    keyed = [job for job in plan["jobs"] if job["key"] and len(word) >= 4 and job["key"].startswith(word)]
+    found = named or keyed[:1] if len({job["key"] for job in keyed}) <= 1 else named
+    if found:
+        return found[0]
+    if keyed:
+        raise errors.CommandError(f"several keys begin with {word!r}: {', '.join(sorted({job['key'] for job in keyed})[:5])}; write more of it")
+    near = difflib.get_close_matches(word, [job["name"] for job in plan["jobs"]], n=3, cutoff=0.3)
+    raise errors.CommandError(f"no job of the plan is called {word!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+
+
+@cli.command()
+@click.argument("spec", type=click.Path())
+@click.option("--engine", help="Where jobs run: local (default: the study's machine.engine).")
+@click.option("--workers", help="Worker processes: a number, or auto: one a core, or one a GPU (default: the study's machine.workers).")
+@common("data", "set", "store", "out")
+def run(spec, engine, workers, data, overrides, store, out):
+    """Execute what is missing of a study or a plan.json, then fit and report. Safe to kill and to repeat."""
+    from runtime.engines import ENGINES
+
+    from tunelaw import running, studies
+
+    if engine and engine not in ENGINES:
+        raise errors.CommandError(f"--engine {engine}: known are {', '.join(sorted(ENGINES))}", errors.REFUSED)
+    if workers not in (None, "auto") and not (workers.isdigit() and int(workers) > 0):
+        raise errors.CommandError(f"--workers {workers}: give a number from 1 on, or auto")
+    loaded = studies.load(spec, data, overrides)
+    if loaded.warnings:
+        from compiler.diagnostics import render
+
+        log(render(loaded.warnings))
+    folder = studies.out_folder(out, loaded.name)
+    finished = running.run(loaded.plan, folder, studies.store_root(store), loaded.data_roots, engine, workers)
+    running.print_answer(finished)
+    return finished.status
+
+
+@cli.command()
+@click.argument("folder", required=False, type=click.Path())
+@common("store", "json")
+def status(folder, store, as_json):
+    """What runs, what is done, what failed and why, time left."""
+    from tunelaw import status as room
+
+    return room.show_status(folder, store, as_json)
+
+
+@cli.command()
+@click.argument("results", type=click.Path())
+@click.option("--factors", metavar="X=COLUMN,D=COLUMN", help="Columns of a foreign table, by the symbol they have in the forms.")
+@click.option("--response", help="Column with the loss, of a foreign table.")
+@click.option("--group", metavar="COLUMN,...", help="Columns whose every combination gets a law of its own.")
+@click.option("--forms", metavar="NAME,...", help="Forms of the catalogue to fit.")
+@click.option("--residual", type=click.Choice(["level", "log"]), help="What the loss function sees: the loss or its logarithm.")
+@click.option("--delta", metavar="NUMBER", help="Width of Huber's loss, or auto.")
+@common("out", "json")
+def fit(results, factors, response, group, forms, residual, delta, out, as_json):
+    """Fit laws to a results table or a run folder."""
+    from tunelaw import fitting, show
+
+    fitted, written = fitting.fit(results, factors, response, group, forms, residual, delta, out)
+    log(f"written: {written}")
+    print_json(fitted) if as_json else show.laws(fitted)
+    return fitting.status(fitted)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path())
+@click.option("--open", "open_it", is_flag=True, help="Open report.html in the browser.")
+@common("out", "json")
+def report(folder, open_it, out, as_json):
+    """Build report.html, report.md and report.json of a results folder."""
+    import reports
+
+    reports.build(Path(folder), Path(out) if out else None)
+    if as_json:
+        print_json(json.loads((Path(out or folder) / "report.json").read_text(encoding="utf-8")))
+    else:
+        print(Path(out or folder) / "report.html")
+    if open_it:
+        import webbrowser
+
+        webbrowser.open((Path(out or folder) / "report.html").absolute().as_uri())
+
+
+@cli.command()
+@click.argument("key")
+@click.option("-o", "target", required=True, metavar="DIR", help="Folder to write; it must not exist or be empty.")
+@common("store", "out")
+def export(key, target, store, out):
+    """Write a model as a Hugging Face folder, an adapter in PEFT's format.
+
+    KEY is the beginning of a key (as in results.csv), or a job's name where --out names the run's folder.
+    """
+    from tunelaw import exporting
+
+    for line in exporting.export(key, Path(target), store, out):
+        print(line)
+
+
+@cli.command()
+@click.argument("spec", type=click.Path())
+@common("data", "set", "json")
+def show(spec, data, overrides, as_json):
+    """The resolved study: every key with its value, defaults included."""
+    import compiler
+
+    study = compiler.load_study(spec, [Path(root) for root in data], overrides)
+    if as_json:
+        print_json(study.resolved)
+        return
+    import yaml
+
+    print(yaml.safe_dump(study.resolved, sort_keys=False, allow_unicode=True, width=120), end="")
+
+
+@cli.command(name="help")
+@click.argument("code", required=False)
+def help_(code):
+    """What an error or a warning means, by its code."""
+    from tunelaw import explanations
+
+    print(explanations.explain(code))
