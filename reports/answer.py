@@ -259,7 +259,7 @@ def law_lines(measured, book, task):
     for factor in dict.fromkeys(entry.get("factor") for entry in entries):
         words = [text for text in (law_words(book, task, method, factor) for method in measured.methods(task)) if text]
         if words:
-            lines.append((f"Law over {book.factor_words({'factor': factor})} and data", " ".join(words)))
+            lines.append((f"Law over {book.factor_words({'factor': factor})} and data", "\n".join(words)))
     if not any(entry.get("held_out_points") for entry in entries):
         lines.append(("What they cannot say", "No cell was held out, so no law has been tried on what it has not seen: read them as descriptions, not as predictions."))
     sizes = measured.sizes(task)

@@ -5,8 +5,8 @@ import itertools
 from reports import numbers
 from reports.cells import BASE, TIE
 from reports.figure import Figure, glyph
-from reports.plots import clipped, margin, size_title, y_axes
-from reports.svg import CHARACTER, Axis, Panel, level_axis, linear_axis, marker_path
+from reports.plots import clipped, margin, size_title
+from reports.svg import BOLD, CHARACTER, Axis, Panel, bent_axis, level_axis, linear_axis, marker_path
 
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "tau": "τ", "eta": "η"}
 
@@ -20,7 +20,7 @@ def winner_map(scene, task):
     if not sizes:
         return None
     left, wide, tall = 66, max(72, min(128, 300 // len(sizes))), 50
-    panel = Panel(None, None, "", width=left + wide * len(sizes) + 14, height=24 + tall * len(levels) + 50, left=left, top=24)
+    panel = Panel(None, None, "", width=left + wide * len(sizes) + 14, height=24 + tall * len(levels) + 50, left=left, right=14, top=24, bottom=50)
     for row, d in enumerate(reversed(levels)):
         top = 24 + row * tall
         panel.over.append(panel.text_at(left - 9, top + tall / 2 + 4, numbers.level(d), "tick", "end"))
@@ -64,7 +64,7 @@ def draw_tile(panel, scene, contest, x, y, wide, tall):
     panel.marks.append(f'<rect class="{kind}" x="{x}" y="{y}" width="{wide}" height="{tall}"/>')
     at = middle
     if style is not None:
-        half = len(name) * 12 * CHARACTER / 2
+        half = len(name) * 12 * BOLD / 2
         panel.marks.append(f'<path class="mk f{style}" d="{marker_path(style, middle - half - 2, y + tall / 2 - 6, 4)}"/>')
         at = middle + 7
     panel.over.append(panel.text_at(at, y + tall / 2 - 2, name, "cell", "middle"))
@@ -92,7 +92,7 @@ def differences(scene, task):
     if not found:
         return None
     groups = [[v for points in rows.values() for _, gap in points for v in (gap.low, gap.high, gap.mean) if v is not None] for rows in found.values()]
-    axes, shared = y_axes(groups, "difference, nats", include=(-TIE, TIE))
+    axes = [bent_axis([v for values in groups for v in values], TIE, "difference of test loss, nats")] * len(groups)
     labels = {pair: f"{clipped(pair[1], 9)} \N{MINUS SIGN} {clipped(pair[0], 9)}" for pair in pairs}
     panels = []
     for (size, rows), y in zip(found.items(), axes):
@@ -116,9 +116,9 @@ def differences(scene, task):
         panels.append(panel)
     legend = [(glyph("method", str((i + 3) % 6)), labels[pair]) for i, pair in enumerate(pairs)]
     legend += [(glyph("outside"), f"tie: within {TIE} nats"), (glyph("interval"), "95 % interval, seeds paired")]
-    caption = ("Difference of test loss between two methods on the same subsets of data, in nats. Above zero, the method named second in the label is ahead; "
-               "inside the grey band the difference is too small to matter. Intervals are given these base models and use one seed deviation pooled over the task."
-               + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale."))
+    caption = (f"Difference of test loss between two methods on the same subsets of data, in nats. Above zero, the method named second in the label is ahead; "
+               f"inside the grey band the difference is too small to matter. The vertical scale is linear within {TIE} nats of zero and logarithmic beyond. "
+               "Intervals hold for these base models and use a seed deviation pooled over cells.")
     return Figure("differences", task, "Method against method, pair by pair", caption, panels, legend)
 
 
@@ -136,7 +136,7 @@ def exponents(scene, task):
         x = linear_axis(ends, f"{GREEK.get(name, name)}, law over {factor}", include=(0,))
         tall = 27
         y = Axis(-0.5, len(entries) - 0.5)
-        panel = Panel(x, y, f"{GREEK.get(name, name)} ({factor})", height=30 + tall * len(entries) + 46, left=14 + 11 * CHARACTER * max(len(clipped(e["method"])) for e, _ in entries), right=60)
+        panel = Panel(x, y, f"{GREEK.get(name, name)} ({factor})", height=30 + tall * len(entries) + 46, top=30, left=14 + 11 * BOLD * max(len(clipped(e["method"])) for e, _ in entries), right=60)
         zero = panel.at_x(0)
         panel.under.append(f'<path class="ref zero" d="M{zero:.1f} {panel.top}V{panel.height - panel.bottom}"/>')
         for row, (entry, value) in enumerate(reversed(entries)):
@@ -168,7 +168,7 @@ def errors(scene, task):
         top, tall = max(row["held_out"] for row in rows) or 1.0, 23
         left = 18 + 11 * CHARACTER * max(len(row["name"]) for row in rows)
         style = scene.styles[method]
-        panel = Panel(Axis(0, top), Axis(-0.5, len(rows) - 0.5), f"{clipped(method, 18)}, over {factor}", height=30 + tall * len(rows) + 12, left=left, right=64, bottom=12)
+        panel = Panel(Axis(0, top), Axis(-0.5, len(rows) - 0.5), f"{clipped(method, 18)}, over {factor}", height=30 + tall * len(rows) + 12, left=left, right=64, top=30, bottom=12)
         for place, row in enumerate(reversed(rows)):
             middle, end = panel.at_y(place), panel.at_x(row["held_out"])
             shape = f'x="{left}" y="{middle - 7:.1f}" width="{max(end - left, 1):.1f}" height="14" rx="1.5"'

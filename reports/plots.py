@@ -4,14 +4,14 @@ import dataclasses
 import math
 
 from reports import numbers
-from reports.cells import BASE, SIZE_COLUMNS, Measured, unique
+from reports.cells import SIZE_COLUMNS, Measured, unique
 from reports.figure import Figure, glyph
 from reports.lawbook import LawBook
-from reports.svg import CHARACTER, Panel, level_axis, linear_axis
+from reports.svg import BOLD, Panel, level_axis, linear_axis
 
 STEPS = 41                      # points of a law's curve
 SHARED_SCALE = 2.4              # panels share one y axis unless that would shrink the largest panel below 1/2.4 of its height
-NATS = "test loss, nats per target token"
+NATS = "test loss, nats per token"
 
 
 @dataclasses.dataclass
@@ -35,7 +35,7 @@ def clipped(text, most=14):
 
 def margin(names):
     """Width of a right margin that holds these labels."""
-    return 26 + max((len(clipped(name)) for name in names), default=4) * 11 * CHARACTER
+    return 22 + max((len(clipped(name)) for name in names), default=4) * 11 * BOLD
 
 
 def y_axes(groups, label, include=()):
@@ -70,17 +70,19 @@ def note(cell, response):
 
 
 def draw_cells(panel, scene, cells, response, place):
-    """Seeds as small faint points, their mean as a full marker, hollow where held out."""
+    """Seeds as small faint points, their mean as a full marker, hollow where held out; methods stand slightly side by side."""
+    order = unique(cell.method for cell in cells)
+    aside = {method: 3.4 * (i - (len(order) - 1) / 2) for i, method in enumerate(order)}
     for cell in cells:
         style, values = scene.styles[cell.method], cell.values(response)
         if not values:
             continue
         if len(values) > 1:
             for value in values.values():
-                panel.marker(place(cell), value, style, 2.3, faint=True)
+                panel.marker(place(cell), value, style, 2.3, faint=True, aside=aside[cell.method])
     for cell in cells:
         if cell.values(response):
-            panel.marker(place(cell), cell.mean(response), scene.styles[cell.method], hollow=bool(cell.held_out), note=note(cell, response))
+            panel.marker(place(cell), cell.mean(response), scene.styles[cell.method], hollow=bool(cell.held_out), note=note(cell, response), aside=aside[cell.method])
 
 
 def draw_curve(panel, scene, method, curve, xs):
@@ -170,7 +172,7 @@ def loss_by_data(scene, task, response="test_loss"):
     if floor is not None:
         legend += [(glyph("floor"), "exact entropy of the generator")]
     what = "Test loss" if response == "test_loss" else "Loss on the base\N{RIGHT SINGLE QUOTATION MARK}s own held-out text after finetuning"
-    caption = (f"{what} in nats per target token, lower is better, against the number of finetuning examples (log scale), one panel for each model size."
+    caption = (f"{what} in nats per target token, lower is better, against the number of finetuning examples (log scale), one panel for each model size; the markers of the methods stand slightly side by side."
                f" {curve_words(scene, curves)}" + (" The shaded range lies beyond the fitted data." if outside else "")
                + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale."))
     title = "Loss against data size" if response == "test_loss" else "Forgetting against data size"
@@ -229,7 +231,7 @@ def learning_forgetting(scene, task):
 
 
 VARIED = {
-    "size": ("loss-by-size", "Loss against model size", "model parameters (without embeddings, where they are known)"),
+    "size": ("loss-by-size", "Loss against model size", "parameters of the model"),
     "pretraining_tokens": ("loss-by-pretraining", "Loss against pretraining tokens", "pretraining tokens"),
     "peft_parameters": ("loss-by-adapter", "Loss against trained adapter parameters", "trained parameters"),
 }

@@ -8,24 +8,44 @@ from markupsafe import Markup, escape
 from reports.numbers import MINUS, level
 
 CHARACTER = 0.58                # width of an average character, in font sizes; wide fonts included
+BOLD = 0.67                     # the same for semibold labels
 SMALL = 11
 
 
 @dataclasses.dataclass
 class Axis:
-    """One axis: data range, linear or log, and its ticks as (value, label)."""
+    """One axis: data range, its scale and its ticks as (value, label).
+
+    `bend` makes the scale linear within that distance of zero and logarithmic beyond, so that small and large differences both show.
+    """
 
     low: float
     high: float
     log: bool = False
     ticks: list = dataclasses.field(default_factory=list)
     label: str = ""
+    bend: float = 0.0
 
     def share(self, value):
         """Where a value lies between low (0) and high (1)."""
         if self.log:
             return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
+        if self.bend:
+            low, at, high = (math.asinh(v / self.bend) for v in (self.low, value, self.high))
+            return (at - low) / (high - low)
         return (value - self.low) / (self.high - self.low)
+
+
+def bent_axis(values, bend, label=""):
+    """An axis through zero, linear up to about `bend` and logarithmic beyond, with ticks at 1 and 3 times powers of ten."""
+    low, high = min([-1.6 * bend, *values]) * 1.12, max([1.6 * bend, *values]) * 1.12
+    steps, size = [0.0], bend
+    while size <= max(-low, high):
+        steps += [size, -size, 3 * size, -3 * size]
+        size *= 10
+    if len([v for v in steps if low <= v <= high]) > 7:
+        steps = [v for v in steps if not v or round(math.log10(abs(v)) % 1, 6) in (0, 1)]
+    return Axis(low, high, False, [(v, f"{abs(v):g}" if v >= 0 else f"{MINUS}{-v:g}") for v in sorted(steps) if low <= v <= high], label, bend)
 
 
 def linear_axis(values, label="", pad=0.06, count=5, include=()):
@@ -63,7 +83,7 @@ def level_axis(levels, label="", show=level, pad=0.05):
 class Panel:
     """One drawing of fixed size in its own coordinates; `render` gives an <svg> element, `inner` what is inside it."""
 
-    def __init__(self, x=None, y=None, title="", width=352, height=268, left=46, right=62, top=30, bottom=44):
+    def __init__(self, x=None, y=None, title="", width=352, height=284, left=46, right=62, top=46, bottom=44):
         self.x, self.y, self.title = x, y, title
         self.width, self.height = width, height
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
@@ -94,9 +114,9 @@ class Panel:
             down = [f"{self.at_x(x):.1f} {self.at_y(low):.1f}" for x, low, _ in reversed(points)]
             self.under.append(f'<path class="band f{style}" d="M{"L".join(up + down)}Z"/>')
 
-    def marker(self, x, y, style, size=4.2, hollow=False, faint=False, note=""):
-        """A marker whose shape belongs to `style`; hollow for held-out points; `note` is its tooltip."""
-        shape = marker_path(style, self.at_x(x), self.at_y(y), size)
+    def marker(self, x, y, style, size=4.2, hollow=False, faint=False, note="", aside=0.0):
+        """A marker whose shape belongs to `style`; hollow for held-out points; `note` is its tooltip, `aside` moves it by pixels."""
+        shape = marker_path(style, self.at_x(x) + aside, self.at_y(y), size)
         kind = f"hollow s{style}" if hollow else f"mk f{style}"
         tip = f"<title>{escape(note)}</title>" if note else ""
         self.marks.append(f'<path class="{kind}{" faint" if faint else ""}" d="{shape}">{tip}</path>')
@@ -125,20 +145,20 @@ class Panel:
         if text:
             wide = len(text) * 10 * CHARACTER
             middle = min(max((a + b) / 2, self.left + wide / 2 + 2), self.width - self.right - wide / 2 - 2)
-            self.over.append(self.text_at(middle, self.top + 12, text, "note", "middle"))
+            self.over.append(self.text_at(middle, self.height - self.bottom - 6, text, "quiet", "middle"))
 
     def ribbon(self, low, high, text=""):
         """Shades the plot between two y values: the tie band."""
         a, b = self.at_y(high), self.at_y(low)
         self.under.insert(0, f'<rect class="strip" x="{self.left}" y="{a:.1f}" width="{self.width - self.left - self.right}" height="{b - a:.1f}"/>')
         if text:
-            self.over.append(self.text_at(self.left + 5, a - 4, text, "note"))
+            self.over.append(self.text_at(self.left + 5, a - 4, text, "quiet"))
 
     def end(self, y, text, style):
         """A direct label in the right margin, beside the last point of a line; labels are spread so that none overlaps."""
         self.ends.append((self.at_y(y), text, f"t{style}", style))
 
-    def word(self, x, y, text, kind="note", anchor="start", dx=0, dy=0):
+    def word(self, x, y, text, kind="tiny", anchor="start", dx=0, dy=0):
         """Text at a place of the data."""
         self.over.append(self.text_at(self.at_x(x) + dx, self.at_y(y) + dy, text, kind, anchor))
 
@@ -150,6 +170,8 @@ class Panel:
     def axes(self):
         """Grid, ticks, axis labels and the title."""
         parts, right, floor = [], self.width - self.right, self.height - self.bottom
+        if self.y and self.y.label:
+            parts.append(self.text_at(2, self.top - 12, self.y.label, "tick"))
         for value, text in self.y.ticks if self.y else ():
             at = self.at_y(value)
             parts.append(f'<path class="grid" d="M{self.left} {at:.1f}H{right}"/>')
@@ -166,7 +188,7 @@ class Panel:
             parts.append(f'<path class="axis" d="M{self.left} {floor}H{right}"/>')
             parts.append(self.text_at((self.left + right) / 2, self.height - 8, self.x.label, "label", "middle"))
         if self.title:
-            parts.append(self.text_at(self.left if self.y and self.y.ticks else 4, 16, self.title, "title"))
+            parts.append(self.text_at(2, 16, self.title, "title"))
         return parts
 
     def inner(self, clip):
