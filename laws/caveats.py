@@ -1,0 +1,284 @@
+"""Named warnings: what a reader of a law must know before believing it. Each is {id, message, ...}; `EXPLAIN` says what each id means."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from laws.fitting import fit_system
+from laws.forms import FORMS
+from laws.points import root_weights
+from laws.system import Block, System
+from laws.table import Table
+
+NATS = 0.01
+EXPLAIN = {
+    "LR_EDGE": "The best learning rate of a sweep is the smallest or largest of its grid: a better one may lie outside. Sweep wider.",
+    "LR_VARIES": "The corners of the design chose learning rates more than one grid step apart; rates between them are interpolated.",
+    "LR_FROZEN": "This factor varied while the learning rate stayed: its exponent may be the optimiser's. Sweep with `per`.",
+    "BUDGET_LIMITED": "Twice the steps lowered the loss clearly: beta and E also describe the step budget, not only the data.",
+    "WORSE_THAN_BASE": "In some cells the method never beat the untouched base model; those points lie on the base's loss.",
+    "BOUND_REACHED": "A parameter lies on its bound (A, B or E at zero): the form is not fully determined by these points.",
+    "INTERVAL_HOLDS_ZERO": "The interval of an exponent holds zero: the data do not show that this factor matters.",
+    "RANKING_REVERSES": "As the data grow without end two laws rank the methods the other way round than in the data.",
+    "FEW_LEVELS": "A factor has fewer than four fitted values (D fewer than three): its exponent describes, it does not extrapolate.",
+    "NO_HELD_OUT": "No cell was held out: how well this law extrapolates is not known.",
+    "NO_SEEDS": "No cell has two seeds: noise is unknown, weights are equal and differences are judged by .01 nats alone.",
+    "SHARED_SUBSETS": "The training pool is smaller than four times the largest D: the seeds' subsets overlap, intervals are too narrow.",
+    "DIVERGED_CELLS": "Some runs diverged; their rows were left out.",
+    "MISSING_CELLS": "Some rows have no value of the response; they were left out.",
+    "ZERO_DATA": "Rows without finetuning examples were left out of the laws.",
+    "NOT_SEPARABLE": "A law with its own A and beta at each level fits clearly better: the factors do not act independently.",
+    "NOT_CONVERGED": "The fit did not settle within its rounds.",
+    "STARTS_DISAGREE": "Fewer than half of the starts came to the best objective; the fit may depend on where it starts.",
+    "FACTOR_NOT_VARIED": "A factor was asked for but has one value only: no law of it.",
+    "BEYOND_DRAWS": "Intervals could not be formed.",
+}
+
+
+def note(name: str, message: str, **more) -> dict:
+    """One warning; the name must be in the catalogue."""
+    if name not in EXPLAIN:
+        raise KeyError(name)
+    return {"id": name, "message": message, **more}
+
+
+def of_law(request: dict, data, q, entry: dict, table: Table, trials: Table | None) -> list[dict]:
+    """All warnings of one law but those that compare it with another."""
+    out = []
+    seeds = data.variance[q.task].total is not None if q.task in data.variance else False
+    if not q.held:
+        out.append(note("NO_HELD_OUT", "no cell was held out, so how well this law extrapolates is not known"))
+    if not seeds:
+        out.append(note("NO_SEEDS", "no cell has two seeds: the noise is unknown and all points weigh the same"))
+    for symbol, column in q.symbols.items():
+        count, least = len({c.factors[column] for c in q.fitted}), 3 if symbol == "D" else 4
+        if 0 < count < least:
+            what = f"alpha of {column}" if symbol != "D" else "beta"
+            out.append(note("FEW_LEVELS", f"{column} has {count} fitted values: {what} describes these values and does not extrapolate", factor=column, levels=count))
+    if not q.refused:
+        out += _of_fit(q, entry)
+        out += _separable(q, data)
+    if q.response in ("test_loss", "dev_loss"):
+        out += _worse_than_base(table, q)
+    out += _frozen_rate(table, trials, q)
+    out += _budget(table, trials, q)
+    return out
+
+
+def _of_fit(q, entry) -> list[dict]:
+    out = []
+    for name, p in entry["parameters"].items():
+        low, high = q.form.bound(name)
+        value = p["value"]
+        if (name in q.form.linear and value <= 1e-9 * max(c.mean for c in q.fitted)) or (name in q.form.exponents and value in (low, high)):
+            out.append(note("BOUND_REACHED", f"{name} lies on its bound ({value:.4g})", parameter=name))
+        if name in q.form.exponents and p["low"] is not None and p["low"] <= 0 <= p["high"]:
+            out.append(note("INTERVAL_HOLDS_ZERO", f"the interval of {name}, {p['low']:.4g} to {p['high']:.4g}, holds zero", parameter=name))
+    if not entry["converged"]:
+        out.append(note("NOT_CONVERGED", "the fit did not settle within its rounds"))
+    if entry["fit"]["agreement"] < 0.5:
+        share = entry["fit"]["agreement"]
+        out.append(note("STARTS_DISAGREE", f"only {share:.0%} of the starts came to the best objective", share=share))
+    return out
+
+
+def _separable(q, data) -> list[dict]:
+    """F-test of the multiplicative law against one with A and beta free at each level of X and a common E."""
+    if q.form.name != "multiplicative" or q.group != "factor" or q.extra["shared"]:
+        return []
+    x = np.array([c.factors[q.symbols["X"]] for c in q.fitted])
+    levels = np.unique(x)
+    points, free, size = len(x), len(x) - (2 * len(levels) + 1), 2 * len(levels) + 1
+    if free < 3 or len(levels) > 8 or any(len({c.factors[q.symbols["D"]] for c in q.fitted if c.factors[q.symbols["X"]] == v}) < 3 for v in levels):
+        return []
+    order = np.argsort(x, kind="stable")
+    cells = [q.fitted[i] for i in order]
+    root, y = root_weights(cells), np.array([c.mean for c in cells])
+    blocks = [Block(f"{v:g}", FORMS["power"], {"D": np.array([c.factors[q.symbols["D"]] for c in cells if c.factors[q.symbols["X"]] == v])}) for v in levels]
+    wide = fit_system(System(blocks, {"E"}), y, root, q.extra["delta"], data.log)
+    gain = max(q.extra["objective"] - wide.objective, 0.0)
+    if wide.objective <= 0:
+        return []
+    ratio = (gain / (size - 4)) / (wide.objective / free)
+    p = float(stats.f.sf(ratio, size - 4, free))
+    if p >= 0.05:
+        return []
+    return [note("NOT_SEPARABLE", f"a law with its own A and beta at each {q.factor} fits clearly better (p = {p:.2g}, {points} points)", p=p)]
+
+
+def _worse_than_base(table: Table, q) -> list[dict]:
+    best, before, after = table.numbers("best_step"), table.numbers("untuned_loss"), table.numbers("test_loss")
+    where = []
+    for cell in q.fitted + q.held:
+        if np.any((best[cell.rows] == 0) | (before[cell.rows] <= after[cell.rows])):
+            where.append(cell)
+    if not where:
+        return []
+    d = q.symbols["D"]
+    sizes = sorted({c.factors[d] for c in where})
+    shown = ", ".join(f"{s:,.0f}" for s in sizes)
+    message = f"{q.method} did not beat the untouched base in {len(where)} of {len(q.fitted) + len(q.held)} cells (at {shown} examples)"
+    return [note("WORSE_THAN_BASE", message, cells=len(where), examples=sizes)]
+
+
+def _frozen_rate(table: Table, trials: Table | None, q) -> list[dict]:
+    if "learning_rate" not in table or not np.isfinite(table["learning_rate"]).any():
+        return []
+    out = []
+    for symbol, column in q.symbols.items():
+        if symbol == "D":
+            continue
+        rates: dict[float, set] = {}
+        levels: dict[float, set] = {}
+        for c in q.fitted:
+            d = c.factors[q.symbols["D"]]
+            rates.setdefault(d, set()).update(float(f"{v:.6g}") for v in table["learning_rate"][c.rows] if np.isfinite(v))
+            levels.setdefault(d, set()).add(c.factors[column])
+        if not any(len(v) > 1 for v in levels.values()) or any(len(r) != 1 for d, r in rates.items() if len(levels[d]) > 1):
+            continue
+        if _swept_levels(trials, q, column) >= len({c.factors[column] for c in q.fitted}):
+            continue
+        out.append(note("LR_FROZEN", f"{column} varied while the learning rate of {q.method} stayed the same: this exponent may be the optimiser's", factor=column))
+    return out
+
+
+def _swept_levels(trials: Table | None, q, column: str) -> int:
+    """At how many levels of a factor the learning rate was swept."""
+    if trials is None:
+        return 0
+    rows = (trials.words("role") == "sweep") & (trials.words("task") == q.task) & (trials.words("method") == q.method)
+    if column == "peft_parameters":
+        seen = {(a, b) for a, b in zip(trials.numbers("rank")[rows], trials.numbers("prompt_length")[rows])}
+        return len({str(s) for s in seen})
+    if column in ("model_parameters", "non_embedding_parameters"):
+        return len(set(trials.words("model_size")[rows]))
+    values = trials.numbers(column)[rows]
+    return len(np.unique(values[np.isfinite(values)]))
+
+
+def _budget(table: Table, trials: Table | None, q) -> list[dict]:
+    if trials is None or "gain" not in trials or q.response == "pretraining_loss":
+        return []
+    rows = (trials.words("role") == "budget_check") & (trials.words("task") == q.task) & (trials.words("method") == q.method)
+    gain = trials.numbers("gain")[rows]
+    gain = gain[np.isfinite(gain)]
+    if not len(gain):
+        return []
+    deviation = seed_deviation(table, q.task, q.method, "dev_loss")
+    limit = max(NATS, 2 * (deviation or 0.0))
+    if gain.max() <= limit:
+        return []
+    return [note("BUDGET_LIMITED", f"twice the steps lowered the dev loss of {q.method} by {gain.max():.4g}, more than {limit:.3g}: beta and E also describe the step budget", gain=float(gain.max()), limit=float(limit))]
+
+
+def seed_deviation(table: Table, task: str, method: str, column: str) -> float | None:
+    """Pooled seed deviation of one column over the cells of a (task, method); None without two seeds."""
+    values = table.numbers(column)
+    keys = [table[k] for k in ("model_size", "pretraining_tokens", "finetuning_examples", "rank", "prompt_length") if k in table]
+    rows = np.flatnonzero((table.words("task") == task) & (table.words("method") == method) & np.isfinite(values))
+    groups: dict[tuple, list[float]] = {}
+    for i in rows:
+        groups.setdefault(tuple(str(k[i]) for k in keys), []).append(values[i])
+    many = [np.array(g) for g in groups.values() if len(g) > 1]
+    if not many:
+        return None
+    return float(np.sqrt(sum(np.sum((g - g.mean()) ** 2) for g in many) / sum(len(g) - 1 for g in many)))
+
+
+def of_sweeps(trials: Table | None) -> list[dict]:
+    """LR_EDGE and LR_VARIES for each (task, method), with the wider sweep to write."""
+    if trials is None or not len(trials):
+        return []
+    out = []
+    role, task, method, level = (trials.words(n) for n in ("role", "task", "method", "level"))
+    rate, chosen, best, edge = (trials.numbers("learning_rate"), trials.numbers("chosen"), trials.numbers("best_step"), trials.words("at_edge"))
+    sweep = role == "sweep"
+    for t, m in sorted({(a, b) for a, b, s in zip(task, method, sweep) if s}):
+        rows = sweep & (task == t) & (method == m)
+        grid = np.unique(rate[rows & np.isfinite(rate)])
+        if not len(grid):
+            continue
+        winners = []
+        for corner in sorted(set(level[rows])):
+            here = np.flatnonzero(rows & (level == corner) & (chosen == 1))
+            if not len(here):
+                continue
+            i, own = here[0], np.unique(rate[rows & (level == corner) & np.isfinite(rate)])
+            winners.append((corner, rate[i]))
+            side = edge[i] if edge[i] in ("low", "high") else ""
+            if not side and "at_edge" not in trials and len(own) > 1 and best[i] != 0:
+                side = "low" if rate[i] == own[0] else "high" if rate[i] == own[-1] else ""
+            if side:
+                wider = widened(own, side)
+                text = ", ".join(f"{v:.3g}" for v in wider)
+                word = "smallest" if side == "low" else "largest"
+                message = f"{m} on {t}, {corner}: the best learning rate, {rate[i]:.3g}, is the {word} of its grid; write methods.{m}.learning_rate: {{sweep: [{text}]}}"
+                out.append(note("LR_EDGE", message, task=t, method=m, level=corner, side=side, learning_rate=float(rate[i]), sweep=wider))
+        places = [int(np.argmin(np.abs(np.log(grid) - np.log(r)))) for _, r in winners]
+        if places and max(places) - min(places) > 1:
+            text = ", ".join(f"{r:.3g} at {c}" for c, r in winners)
+            advice = f"sweep at each level with methods.{m}.learning_rate: {{sweep: [...], per: [finetuning_examples]}}"
+            out.append(note("LR_VARIES", f"{m} on {t}: the best learning rate is {text}, more than one step of the grid apart; {advice}", task=t, method=m, rates={c: float(r) for c, r in winners}))
+    return out
+
+
+def widened(grid, side: str) -> list[float]:
+    """The grid with two more rates on one side, in the grid's own steps (threefold for a single rate)."""
+    grid = sorted(float(v) for v in grid)
+    step = (grid[-1] / grid[0]) ** (1 / (len(grid) - 1)) if len(grid) > 1 else 3.0
+    more = [grid[0] / step**2, grid[0] / step] if side == "low" else [grid[-1] * step, grid[-1] * step**2]
+    return sorted(grid + [_round(v) for v in more])
+
+
+def _round(rate: float) -> float:
+    """A rate as people write it: 1, 2, 3 or 5 times a power of ten where that is within 8 %, else two digits."""
+    power = 10.0 ** np.floor(np.log10(rate))
+    near = min((1.0, 2.0, 3.0, 5.0, 10.0), key=lambda m: abs(np.log(m * power / rate)))
+    return float(f"{near * power:.3g}") if abs(np.log(near * power / rate)) < 0.08 else float(f"{rate:.2g}")
+
+
+def of_table(request: dict, data, table: Table, provenance: dict) -> list[dict]:
+    """Warnings of one response over the whole table."""
+    out = []
+    for name, word, key in (("DIVERGED_CELLS", "diverged", "diverged"), ("MISSING_CELLS", f"have no {data.name}", "missing")):
+        rows = data.unused[key]
+        rows = rows if key == "diverged" else [i for i in rows if table.words("method")[i] != "none"]
+        if len(rows):
+            lines = [int(table.lines[i]) for i in rows[:10]]
+            out.append(note(name, f"{len(rows)} rows {word} and were left out (rows {', '.join(map(str, lines))}{' ...' if len(rows) > 10 else ''})", response=data.name, rows=len(rows)))
+    zero = [i for i, v in enumerate(table.numbers(request["data"])) if v == 0 and table.words("method")[i] != "none"]
+    if zero:
+        out.append(note("ZERO_DATA", f"{len(zero)} rows have {request['data']} 0 and were left out of the laws", response=data.name, rows=len(zero)))
+    for task, pool in (provenance.get("training_pool") or {}).items():
+        largest = max((c.factors.get(request["data"], 0) for c in data.cells if c.task == task), default=0)
+        if largest and pool < 4 * largest:
+            out.append(note("SHARED_SUBSETS", f"{task}: the training pool of {pool:,} examples is smaller than four times the largest data size ({largest:,.0f}): seeds share data", task=task, pool=int(pool)))
+    return out
+
+
+def ranking(first: dict, second: dict, at: dict, data: str) -> dict | None:
+    """RANKING_REVERSES for two entries of one form at a level, or None: the order at the largest common D against that at infinity."""
+    from laws.predict import predict
+
+    top = min(first["range"][data][1], second["range"][data][1])
+    gap = lambda d: float(predict(first, {**at, data: d}).value - predict(second, {**at, data: d}).value)  # noqa: E731
+    if any(e["parameters"]["beta"]["value"] <= 0 for e in (first, second)):
+        return None
+    seen = gap(top)
+    ends = [_limit(e, at) for e in (first, second)]
+    last = ends[0] - ends[1]
+    if seen * last >= 0 or abs(last) < 1e-6:
+        return None
+    now, then = (first, second) if seen < 0 else (second, first)
+    return note(
+        "RANKING_REVERSES", f"{now['method']} is ahead of {then['method']} at {top:,.0f} examples, but their laws put {then['method']} ahead as the data grow without end",
+        ahead=now["method"], behind=then["method"], examples=float(top),
+    )  # fmt: skip
+
+
+def _limit(entry: dict, at: dict) -> float:
+    """The law as D grows without end (beta > 0)."""
+    p = {k: v["value"] for k, v in entry["parameters"].items()}
+    x = at.get(entry["symbols"].get("X"))
+    return p["E"] + (p["A"] * x ** -p["alpha"] if entry["form"] == "additive" else 0.0)

@@ -1,0 +1,234 @@
+"""The door of the room: a table and a request go in, everything that laws.json holds comes out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from laws import caveats
+from laws.baselines import NAMES
+from laws.compare import Slice, compare
+from laws.correlate import correlation
+from laws.forms import FORMS
+from laws.predict import Laws
+from laws.request import at_default, complete, settings_of
+from laws.roots import compare_laws
+from laws.study import answer, entry_of, gather, questions
+from laws.table import Table, TableError, as_table, read_table, read_trials, split_names
+
+VERSION = 1
+SYMBOL_NAMES = ("X", "N", "P", "T", "D")
+
+
+def fit_table(table, request: dict | None = None, trials=None, provenance: dict | None = None) -> Laws:
+    """All laws, comparisons, correlations and warnings of a results table.
+
+    `table`: a Table, a path (results.csv, run folder) or a DataFrame. `request`: the `laws` part of a plan; what is missing is inferred.
+    `trials`: the trials table or its path (found beside a run folder). `provenance`: {test_sets, tokenizer, digests, training_pool}, kept
+    under `data`. Raises TableError; what cannot be fitted becomes an entry with `refused`.
+    """
+    if trials is None:
+        trials = read_trials(table)
+    elif not isinstance(trials, Table):
+        trials = read_trials(trials)
+    table = as_table(table)
+    if not len(table):
+        raise TableError(f"{table.source}: the table has no rows")
+    request = complete(request, table)
+    provenance = dict(provenance or {})
+    result = Laws(tunelaw=VERSION, headline=[], laws=[], crossings=[], correlations=[], warnings=[])
+    result["warnings"] += caveats.of_sweeps(trials)
+    seen = {f for f in request["factors"] if len({v for v in table.numbers(f).tolist() if v > 0}) > 1}
+    for factor in request["factors"]:
+        if factor not in seen:
+            result["warnings"].append(caveats.note("FACTOR_NOT_VARIED", f"{factor} has one value in this table: no law of it", factor=factor))
+    for response in request["responses"]:
+        data = gather(table, request, response)
+        asked = questions(table, request, data)
+        answer(request, data, asked)
+        cache: dict = {}
+        entries = []
+        for q in asked:
+            entry = entry_of(request, data, q, len(result["laws"]) + len(entries), cache)
+            entry["warnings"] = caveats.of_law(request, data, q, entry, table, trials)
+            entries.append(entry)
+            if q.draws is not None:
+                result.draws[entry["id"]] = q.draws
+        slices = slices_of(table, request, data)
+        unknown = not any(v.total is not None for v in data.variance.values())
+        result["crossings"] += compare(slices, unknown)
+        result["crossings"] += compare_laws(entries, result.draws, slices, request, data)
+        result["warnings"] += caveats.of_table(request, data, table, provenance)
+        _rankings(entries, slices, request, result)
+        result["laws"] += entries
+        result["headline"] += headline(entries)
+    if not request["foreign"] and "test_loss" in table:
+        result["correlations"] = correlation(table)
+    result["request"] = {k: request[k] for k in ("responses", "factors", "forms", "shared", "stages", "fit", "intervals", "defaults", "data")}
+    result["data"] = {"test_sets": provenance.get("test_sets", {}), "tokenizer": provenance.get("tokenizer"), "digests": provenance.get("digests", {})}
+    result["rows"] = len(table)
+    return _plain(result)
+
+
+def fit_foreign(
+    path, factors, response, group=None, forms=None, residual: str = "level", delta="auto", *,
+    intervals: str = "auto", shared_across: dict | None = None, stages: str = "joint",
+) -> Laws:  # fmt: skip
+    """Laws of a table made elsewhere: `factors` {"X": "params", "D": "examples"} or "X=params,D=examples"; one law a group.
+
+    Symbols: D data size (needed), X the other factor, or N, P, T where there are several. `group` names columns whose values tell laws
+    apart; a group column named `method` is compared. Rows with the same factors are seeds of one cell; a column held_out marks hold-outs.
+    """
+    factors = parse_factors(factors)
+    names = split_names(group)
+    responses = split_names(response)
+    table = read_table(path, factors=factors, response=responses, group=names)
+    others = [c for c in names if c != "method"]
+    columns = dict(table.columns)
+    columns["task"] = np.array([", ".join(f"{c}={v}" if len(others) > 1 else str(v) for c, v in zip(others, row)) for row in zip(*(table[c] for c in others))] if others else [""] * len(table), object)
+    columns["method"] = table.words("method") if "method" in names else np.full(len(table), "", object)
+    for used in set(names) - {"task", "method"}:
+        columns.pop(used, None)
+    table = Table(columns, table.lines, table.source)
+    other = [c for s, c in factors.items() if s != "D"]
+    request = {
+        "responses": responses, "factors": other, "data": factors["D"], "symbols": {c: s for s, c in factors.items()}, "foreign": True,
+        "forms": split_names(forms) or (["multiplicative", "additive"] if other else ["power"]), "stages": stages, "shared_across": shared_across,
+        "fit": {"residual": residual, "delta": delta if delta == "auto" else _number(delta)}, "intervals": intervals,
+    }  # fmt: skip
+    if not other and request["forms"] != ["power"]:
+        wrong = [f for f in request["forms"] if f in FORMS and f != "power"]
+        if wrong:
+            raise TableError(f"--forms {wrong[0]}: this form needs a second factor; name it with --factors X=<column>,D={factors['D']}, or ask for power")
+    return fit_table(table, request)
+
+
+def parse_factors(factors) -> dict[str, str]:
+    """{"X": "params", "D": "examples"} from a dict or from "X=params,D=examples"; raises TableError."""
+    if not isinstance(factors, dict):
+        pairs = [p.partition("=") for p in split_names(factors)]
+        if not pairs or any(not eq or not value for _, eq, value in pairs):
+            raise TableError(f"--factors {factors!r}: write symbol=column pairs, e.g. X=params,D=examples")
+        doubled = [a for i, (a, _, _) in enumerate(pairs) if a in [b for b, _, _ in pairs[:i]]]
+        if doubled:
+            raise TableError(f"--factors: {doubled[0]} stands there twice")
+        factors = {a.strip(): b.strip() for a, _, b in pairs}
+    wrong = [s for s in factors if s not in SYMBOL_NAMES]
+    if wrong:
+        raise TableError(f"--factors {wrong[0]}={factors[wrong[0]]}: the symbols are D (data size), X (the other factor), or N, P, T where there are several")
+    if "D" not in factors:
+        raise TableError("--factors: D (the column of the data size) is missing, e.g. X=params,D=examples")
+    if "X" in factors and "N" in factors:
+        raise TableError("--factors: X and N both name the size factor; with several factors use N, P and T")
+    if len(set(factors.values())) < len(factors):
+        raise TableError("--factors: two symbols name the same column")
+    return factors
+
+
+def _number(value) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TableError(f"--delta {value!r}: write a positive number or auto") from None
+
+
+def headline(entries: list[dict]) -> list[dict]:
+    """For each (task, method, response, factor, group) the form or baseline with the lowest held-out error on the same cells."""
+    out = []
+    keys = dict.fromkeys((e["task"], e["method"], e["response"], e["factor"], e["group"]) for e in entries)
+    for key in keys:
+        mine = [e for e in entries if (e["task"], e["method"], e["response"], e["factor"], e["group"]) == key]
+        candidates = [
+            {"name": e["form"], "kind": "form", "law": e["id"], "refused": e["refused"], "fit_error": e["fit_error"], "held_out_error": e["held_out_error"]}
+            for e in mine
+        ]
+        for name in NAMES:
+            if name in mine[0]["baselines"]:
+                candidates.append({"name": name, "kind": "baseline", "law": None, "refused": None, **mine[0]["baselines"][name]})
+        scored = [c for c in candidates if c["held_out_error"]["all"] is not None]
+        best = min(scored, key=lambda c: c["held_out_error"]["all"]) if scored else None
+        reason = "" if best else "no cell was held out" if not mine[0]["held_out_points"] else "nothing could be fitted"
+        out.append({
+            **dict(zip(("task", "method", "response", "factor", "group"), key)), "winner": best["name"] if best else None,
+            "kind": best["kind"] if best else "none", "law": best["law"] if best else None, "held_out_error": best["held_out_error"]["all"] if best else None,
+            "cells": mine[0]["held_out_points"], "candidates": candidates, "reason": reason,
+        })  # fmt: skip
+    return out
+
+
+def slices_of(table: Table, request: dict, data) -> list[Slice]:
+    """Where methods are compared: every level of every varied factor of the base (sizes, pretraining tokens), the rest at default."""
+    d = request["data"]
+    out = []
+    settings = [s for s in settings_of(request) if s in table]
+    cells = [c for c in data.cells if c.factors.get(d, 0) > 0 and c.method != "none"]
+    # comparisons may use all rows, hold-outs too: standard errors come from the paired differences
+    values = {c.key: {s: table[s][c.rows[0]] for s in settings} for c in data.cells}
+    factors = [f for f in request["factors"] if f != "peft_parameters"]
+    for task in sorted({c.task for c in cells}):
+        mine = [c for c in cells if c.task == task]
+        bases = [c for c in data.cells if c.task == task and c.method == "none"]
+        used = False
+        for factor in factors:
+            others = [s for s in settings if s not in request["owners"][factor]]
+            fits = lambda c, skip=others: all(at_default(request, s, c.method, values[c.key][s]) for s in skip)  # noqa: E731
+            rows = [c for c in mine if c.factors.get(factor, np.nan) > 0 and fits(c)]
+            levels = sorted({c.factors[factor] for c in rows})
+            if len(levels) < 2:
+                continue
+            used = True
+            for level in levels:
+                here = [c for c in rows if c.factors[factor] == level]
+                base = [c for c in bases if c.factors.get(factor) == level and fits(c)]
+                setting = request["owners"][factor][0]
+                name = values[here[0].key].get(setting, level)
+                out.append(_slice(task, data.name, factor, level, name if isinstance(name, str) and name else f"{level:.6g}", here, base, d))
+        if not used and mine:
+            fits = lambda c: all(at_default(request, s, c.method, values[c.key][s]) for s in settings)  # noqa: E731
+            rows = [c for c in mine if fits(c)]
+            out.append(_slice(task, data.name, d, None, "", rows, [c for c in bases if fits(c)], d))
+    return [s for s in out if len(s.methods) + (s.base is not None) > 1]
+
+
+def _slice(task, response, factor, at, name, cells, base, d) -> Slice:
+    methods: dict[str, dict] = {}
+    for c in cells:
+        methods.setdefault(c.method, {})[c.factors[d]] = c
+    return Slice(task, response, factor, at, name, methods, base[0] if base else None)
+
+
+def _rankings(entries, slices, request, result) -> None:
+    """RANKING_REVERSES on both laws of a pair, and once at the top with the levels at which it holds."""
+    top: dict[tuple, dict] = {}
+    for s in slices:
+        mine = [e for e in entries if (e["task"], e["factor"], e["group"]) == (s.task, s.factor, "factor") and not e["refused"]]
+        for i, a in enumerate(mine):
+            for b in mine[i + 1 :]:
+                found = caveats.ranking(a, b, {s.factor: s.at}, request["data"]) if a["form"] == b["form"] and a["method"] != b["method"] else None
+                if not found:
+                    continue
+                key = (s.task, s.factor, a["form"], found["ahead"], found["behind"])
+                if key not in top:
+                    top[key] = {**found, "task": s.task, "response": a["response"], "factor": s.factor, "form": a["form"], "levels": []}
+                    result["warnings"].append(top[key])
+                    for e in (a, b):
+                        e["warnings"].append(top[key])
+                top[key]["levels"].append(s.at_name)
+
+
+def _plain(value):
+    """JSON's own types only; numbers that are not finite become null."""
+    if isinstance(value, dict):
+        plain = {str(k): _plain(v) for k, v in value.items()}
+        return Laws(plain, draws=value.draws) if isinstance(value, Laws) else plain
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (np.floating, float)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.bool_):
+        return bool(value)
+    return value
+
+
+__all__ = ["fit_foreign", "fit_table", "headline", "parse_factors", "slices_of"]

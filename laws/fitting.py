@@ -1,0 +1,181 @@
+"""Fitting: data-scaled starts, the polish, and the two ways to stage laws that share parameters (joint, and the paper's two stages).
+
+Source of the two stages: Zhang et al. 2024, section 3 and Eq. 2; of solving the linear parameters inside: Golub & Pereyra 1973.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from laws.solve import Target, minimise, residual, solve_linear
+from laws.system import Block, System
+
+START_FACTORS = (-1.0, -0.1, 0.1, 0.7, 2.0, 5.0)  # log change of a term over the data's range, one start each
+REFINED = 24  # starts that are followed to the end, the best of the grid
+AGREE = 1e-3  # starts agree when their objective is within this share of the best
+
+
+@dataclass
+class Solution:
+    """A fitted system: normalised parameters, objective, and how sure the search was."""
+
+    system: System
+    linear_L: np.ndarray
+    theta_P: np.ndarray
+    objective: float
+    converged: bool
+    starts: int
+    agreement: float
+
+
+def starts_of(system: System) -> np.ndarray:
+    """Exponents to start from, [S, P]: a grid scaled by the range of each factor, thinned where there are many exponents."""
+    span_P = np.maximum(system.spans(), 1e-9)
+    count = len(span_P)
+    grid = START_FACTORS if count <= 2 else (-0.3, 0.1, 0.7, 3.0) if count <= 4 else (0.1, 1.0)
+    if count > 9:
+        theta = np.array([[g] * count for g in START_FACTORS])
+    else:
+        theta = np.array(list(itertools.product(grid, repeat=count)))
+    low_P, high_P = system.exponent_bounds
+    return np.clip(theta / span_P, low_P, high_P)
+
+
+def fit_system(system: System, y_N, root_N, delta: float, log: bool = False) -> Solution:
+    """The best fit of a system to responses `y_N` with root weights `root_N`; deterministic."""
+    one = np.ones((1, system.points))
+    target = Target(np.asarray(y_N, float)[None, :], np.asarray(root_N, float), one, float(delta), log)
+    theta_SP = starts_of(system)
+    linear_SL = solve_linear(system, target, theta_SP)
+    cost_S = residual(system, target, linear_SL, theta_SP)[3]
+    keep = np.argsort(cost_S, kind="stable")[:REFINED]
+    linear_SL, theta_SP, cost_S, done_S = minimise(system, target, linear_SL[keep], theta_SP[keep])
+    best = int(np.argmin(cost_S))
+    scale = float(np.sum((target.root_N * (1.0 if log else target.y_SN[0])) ** 2))
+    agree = float(np.mean(cost_S <= cost_S[best] * (1 + AGREE) + 1e-16 * scale))
+    # the polish: once more from the best, its linear parameters solved anew, with a fine tolerance
+    again = solve_linear(system, target, theta_SP[best : best + 1], rounds=30) if not log else linear_SL[best : best + 1]
+    both = np.concatenate([linear_SL[best : best + 1], again])
+    linear, theta, cost, done = minimise(system, target, both, np.repeat(theta_SP[best : best + 1], 2, axis=0), rounds=400, tolerance=1e-15)
+    top = int(np.argmin(cost))
+    return Solution(system, linear[top], theta[top], float(cost[top]), bool(done[top] or done_S[best]), len(cost_S), agree)
+
+
+@dataclass
+class Law:
+    """One law that a procedure fits: its block, responses, root weights and, for each point, the id of the cell behind it."""
+
+    block: Block
+    y_N: np.ndarray
+    root_N: np.ndarray
+    cells: list
+    strata: list = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        return self.block.label
+
+
+class Procedure:
+    """All that is fitted together for one (task, method, response, form), so that a draw can redo every stage.
+
+    `shared` names parameters common to the laws of `first`; `second` laws take `held` parameters from the first stage (the paper's
+    second stage) and fit the rest alone. Without a second stage `second` is empty.
+    """
+
+    def __init__(self, first: list[Law], shared: set[str] = frozenset(), second: list[Law] | None = None, held: tuple[str, ...] = (), *, delta: float, log: bool = False):
+        self.first, self.second = first, second or []
+        self.shared, self.held = set(shared), tuple(held)
+        self.delta, self.log = float(delta), log
+        self.system = System([law.block for law in first], self.shared)
+        self.y_N = np.concatenate([law.y_N for law in first])
+        self.root_N = np.concatenate([law.root_N for law in first])
+        self.later = [System([law.block], centres={"D": self.system.centres[0]["D"]}) for law in self.second]
+
+    @property
+    def laws(self) -> list[Law]:
+        """The laws that come out, in order."""
+        return self.second or self.first
+
+    def fit(self) -> tuple[dict[str, np.ndarray], Solution, dict[str, Solution]]:
+        """({label: parameters [q] in the user's units}, the first stage, {label: the second stage's solution})."""
+        solution = fit_system(self.system, self.y_N, self.root_N, self.delta, self.log)
+        self.solution = solution
+        if not self.second:
+            users = self.system.user(solution.linear_L[None], solution.theta_P[None])
+            return {law.label: u[0] for law, u in zip(self.first, users)}, solution, {}
+        out, later = {}, {}
+        self.second_start = {}
+        for law, system in zip(self.second, self.later):
+            out[law.label], later[law.label] = self._fit_second(law, system, solution)
+        return out, solution, later
+
+    def _held(self, system: System, linear_SL, theta_SP):
+        """Free masks and held values of a second stage, taken from the first stage's normalised parameters."""
+        form = system.blocks[0].form
+        fixed_L = np.array([n in self.held for n in form.linear])
+        fixed_P = np.array([n in self.held for n in form.exponents])
+        first = self.system
+        values_L = {n: linear_SL[:, first.linear.index(n)] for n in form.linear if n in self.held}
+        values_P = {n: theta_SP[:, first.exponents.index(n)] for n in form.exponents if n in self.held}
+        return fixed_L, fixed_P, values_L, values_P
+
+    def _fit_second(self, law: Law, system: System, solution: Solution):
+        form = system.blocks[0].form
+        fixed_L, fixed_P, values_L, values_P = self._held(system, solution.linear_L[None], solution.theta_P[None])
+        grid_SP = np.unique(starts_of(system)[:, ~fixed_P], axis=0)
+        theta_SP = np.zeros((len(grid_SP), len(form.exponents)))
+        theta_SP[:, ~fixed_P] = grid_SP
+        for name, value in values_P.items():
+            theta_SP[:, form.exponents.index(name)] = value
+        target = Target(law.y_N[None], law.root_N, np.ones((1, system.points)), self.delta, self.log)
+        linear_SL = solve_linear(system, target, theta_SP)
+        for name, value in values_L.items():
+            linear_SL[:, form.linear.index(name)] = value
+        linear_SL[:, ~fixed_L] = np.maximum(linear_SL[:, ~fixed_L], 1e-3 * np.mean(law.y_N))
+        linear_SL, theta_SP, cost_S, done_S = minimise(system, target, linear_SL, theta_SP, free_L=~fixed_L, free_P=~fixed_P, rounds=400)
+        best = int(np.argmin(cost_S))
+        agree = float(np.mean(cost_S <= cost_S[best] * (1 + AGREE) + 1e-16 * np.sum(law.y_N**2)))
+        out = Solution(system, linear_SL[best], theta_SP[best], float(cost_S[best]), bool(done_S[best]), len(cost_S), agree)
+        return system.user(out.linear_L[None], out.theta_P[None])[0][0], out
+
+    def redo(self, y: dict, counts: dict[str, np.ndarray] | None, later: dict[str, Solution]) -> dict[str, np.ndarray]:
+        """Fit all stages again to drawn responses and counts; {label: [S, q]} in the user's units.
+
+        `y` holds [S, n] (or [1, n]) by ("first", label) for laws of the first stage and by label for those of a second; `counts` [S, n] by label.
+        Each draw starts from the fit itself with its linear parameters solved anew.
+        """
+        y_first = np.concatenate([y["first", law.label] for law in self.first], axis=1)
+        count = np.ones((1, y_first.shape[1])) if counts is None else np.concatenate([counts[law.label] for law in self.first], axis=1)
+        target = Target(y_first, self.root_N, count, self.delta, self.log)
+        linear_SL, theta_SP = self._warm(self.system, target, self.solution)
+        if not self.second:
+            return {law.label: u for law, u in zip(self.first, self.system.user(linear_SL, theta_SP))}
+        out = {}
+        for law, system in zip(self.second, self.later):
+            form = system.blocks[0].form
+            fixed_L, fixed_P, values_L, values_P = self._held(system, linear_SL, theta_SP)
+            start = later[law.label]
+            lin = np.repeat(start.linear_L[None], len(linear_SL), axis=0)
+            the = np.repeat(start.theta_P[None], len(linear_SL), axis=0)
+            for name, value in values_L.items():
+                lin[:, form.linear.index(name)] = value
+            for name, value in values_P.items():
+                the[:, form.exponents.index(name)] = value
+            mine = np.ones((1, system.points)) if counts is None else counts[law.label]
+            t = Target(y[law.label], law.root_N, mine, self.delta, self.log)
+            lin, the, _, _ = minimise(system, t, lin, the, free_L=~fixed_L, free_P=~fixed_P, rounds=60, tolerance=1e-9)
+            out[law.label] = system.user(lin, the)[0]
+        return out
+
+    def _warm(self, system: System, target: Target, solution: Solution):
+        draws = max(len(target.y_SN), len(target.count_SN))
+        theta = np.repeat(solution.theta_P[None], draws, axis=0)
+        linear = np.repeat(solution.linear_L[None], draws, axis=0)
+        if not target.log:
+            linear = solve_linear(system, target, theta, rounds=2)
+        linear, theta, _, _ = minimise(system, target, linear, theta, rounds=60, tolerance=1e-9)
+        return linear, theta

@@ -1,0 +1,143 @@
+"""From rows to points: a cell's mean over its seeds, and a pooled variance model that says how far a mean can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from laws.table import Table
+
+PRIOR_DF = 4.0  # how strongly a method's variance at one data size is drawn to the method's own pooled variance
+FLOOR = 0.1  # a variance is never taken below this share of the pooled one, so that no point rules alone
+
+
+@dataclass
+class Cell:
+    """One point: every seed of one setting. `key` names it; `factors` are in the user's units; se is the standard error of the mean."""
+
+    key: tuple
+    task: str
+    method: str
+    held_out: str
+    factors: dict[str, float]
+    mean: float
+    values: np.ndarray
+    seeds: list[str]
+    rows: np.ndarray
+    se: float | None = None
+    weight: float = 1.0
+
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
+
+@dataclass
+class Variance:
+    """Pooled seed variance of one response: by (method, data size), by method and over all; df counts what it rests on."""
+
+    by_level: dict[tuple[str, float], float] = field(default_factory=dict)
+    by_method: dict[str, float] = field(default_factory=dict)
+    df: dict[str, int] = field(default_factory=dict)
+    total: float | None = None
+
+    @property
+    def total_df(self) -> int:
+        return sum(self.df.values())
+
+    def of(self, method: str, data: float) -> float | None:
+        """The variance of one seed's value around its cell's mean; None where no cell has two seeds."""
+        if self.total is None or self.total <= 0:
+            return None
+        own = self.by_method.get(method, self.total)
+        floor = FLOOR * max(own, FLOOR * self.total)
+        return max(self.by_level.get((method, data), own), floor)
+
+    def deviation(self, method: str) -> float | None:
+        """One pooled seed deviation of a method (root of the mean variance); None where unknown."""
+        if self.total is None:
+            return None
+        return float(np.sqrt(self.by_method.get(method, self.total)))
+
+
+def pool(groups: list[tuple[str, float, np.ndarray]]) -> Variance:
+    """The variance model of (method, data size, values of one cell's seeds); cells with one seed say nothing."""
+    squares: dict[tuple[str, float], list[float]] = {}
+    for method, data, values in groups:
+        if len(values) > 1:
+            entry = squares.setdefault((method, data), [0.0, 0.0])
+            entry[0] += float(np.sum((values - np.mean(values)) ** 2))
+            entry[1] += len(values) - 1
+    model = Variance()
+    if not squares:
+        return model
+    model.total = sum(s for s, _ in squares.values()) / sum(d for _, d in squares.values())
+    for method in sorted({m for m, _ in squares}):
+        own = [v for (m, _), v in squares.items() if m == method]
+        ss, df = sum(s for s, _ in own), sum(d for _, d in own)
+        model.df[method] = int(df)
+        model.by_method[method] = ss / df
+    for (method, data), (ss, df) in squares.items():
+        model.by_level[method, data] = (ss + PRIOR_DF * model.by_method[method]) / (df + PRIOR_DF)
+    return model
+
+
+def usable(table: Table, response: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Row mask of what may be fitted or compared, and row indices left out: {diverged, missing}."""
+    values = table.numbers(response)
+    status = table.words("status")
+    bad_status = np.array([s not in ("", "ok") for s in status], bool)
+    diverged = bad_status | np.isinf(values)
+    missing = np.isnan(values) & ~diverged
+    return ~(diverged | missing), {"diverged": np.flatnonzero(diverged), "missing": np.flatnonzero(missing)}
+
+
+def cells_of(table: Table, response: str, keys: list[str], data: str, log: bool = False) -> tuple[list[Cell], Variance]:
+    """The cells of a table in a canonical order, with standard errors from the pooled variance model of each task.
+
+    `keys` are the columns that tell settings apart (numbers or words); `log` measures deviations in the logarithm of the response.
+    """
+    keep, _ = usable(table, response)
+    values = table.numbers(response)
+    columns = [table[k] for k in keys if k in table]
+    names = [k for k in keys if k in table]
+    task, method, held = table.words("task"), table.words("method"), table.words("held_out")
+    seeds = table.words("seed")
+    groups: dict[tuple, list[int]] = {}
+    for i in np.flatnonzero(keep):
+        key = (task[i], method[i], held[i]) + tuple(_part(c[i]) for c in columns)
+        groups.setdefault(key, []).append(i)
+    cells = []
+    for key in sorted(groups):
+        rows = np.array(sorted(groups[key], key=lambda i: (str(seeds[i]).zfill(12), values[i])))
+        factors = {n: float(table[n][rows[0]]) for n in names if table[n].dtype.kind == "f"}
+        cells.append(Cell(key, key[0], key[1], key[2], factors, float(np.mean(values[rows])), values[rows], [str(seeds[i]) for i in rows], rows))
+    model = weigh(cells, data, log)
+    return cells, model
+
+
+def weigh(cells: list[Cell], data: str, log: bool = False) -> Variance:
+    """Set each cell's standard error from the pooled variance of these cells; returns the model."""
+    measure = lambda v: np.log(v) if log and np.all(v > 0) else v  # noqa: E731
+    model = pool([(c.method, c.factors.get(data, 0.0), measure(c.values)) for c in cells])
+    for cell in cells:
+        variance = model.of(cell.method, cell.factors.get(data, 0.0))
+        cell.se = None if variance is None else float(np.sqrt(variance / cell.count))
+    return model
+
+
+def root_weights(cells: list[Cell]) -> np.ndarray:
+    """Root weights with mean square 1, from each cell's standard error; without seeds from the counts alone."""
+    if all(c.se for c in cells):
+        weight = np.array([c.se for c in cells]) ** -2.0
+    else:
+        weight = np.array([float(c.count) for c in cells])
+    return np.sqrt(weight / np.mean(weight))
+
+
+def _part(value):
+    """A sortable key part: empty numbers first, numbers by value, words as they are."""
+    if isinstance(value, str):
+        return (2, value)
+    return (0, 0.0) if value != value else (1, float(value))

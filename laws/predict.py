@@ -1,0 +1,120 @@
+"""Reading laws: the value of a law anywhere, with a band from its draws, and laws.json with its draws from and to disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from laws.forms import form_of
+from laws.intervals import LEVEL
+
+
+class LawError(ValueError):
+    """A law cannot answer: it was refused, a factor is missing or not a positive number."""
+
+
+class Prediction(NamedTuple):
+    """Value of a law and its interval, arrays of one shape; low and high are None without draws."""
+
+    value: np.ndarray
+    low: np.ndarray | None
+    high: np.ndarray | None
+
+
+class Laws(dict):
+    """What laws.json holds, as a dict, with `draws`: {id of a law: [S, parameters] in the order of its parameters}."""
+
+    def __init__(self, *args, draws: dict[str, np.ndarray] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.draws: dict[str, np.ndarray] = draws or {}
+
+    def find(self, **wanted) -> list[dict]:
+        """Fitted laws whose entries have these values, e.g. `find(method="lora", response="test_loss")`."""
+        return [e for e in self["laws"] if not e["refused"] and all(e.get(k) == v for k, v in wanted.items())]
+
+
+def predict(entry: dict, factors: dict, draws=None, level: float = LEVEL) -> Prediction:
+    """The law's value at `factors` ({column or symbol: number or array}, in the user's units, broadcast together) in nats (or the response's unit).
+
+    `draws` is the law's own array [S, parameters], or the mapping of all (`Laws.draws`, the opened npz); with it the central interval of
+    the law's mean curve comes along. Raises LawError.
+    """
+    values_SN, shape = _curve(entry, factors, _point(entry)[None])
+    value = values_SN[0].reshape(shape)
+    array = _draws_of(entry, draws)
+    if array is None:
+        return Prediction(value, None, None)
+    drawn_SN, _ = _curve(entry, factors, array)
+    tail = (1 - level) / 2
+    low, high = np.quantile(drawn_SN, [tail, 1 - tail], axis=0)
+    return Prediction(value, low.reshape(shape), high.reshape(shape))
+
+
+def predict_draws(entry: dict, factors: dict, draws) -> np.ndarray:
+    """The law at `factors` under each draw, [S, ...]."""
+    values_SN, shape = _curve(entry, factors, _draws_of(entry, draws))
+    return values_SN.reshape((len(values_SN),) + shape)
+
+
+def _point(entry: dict) -> np.ndarray:
+    if entry["refused"]:
+        raise LawError(f"this law was refused ({entry['refused']}): {entry.get('reason', '')}")
+    return np.array([entry["parameters"][n]["value"] for n in form_of(entry).parameters])
+
+
+def _draws_of(entry: dict, draws):
+    if draws is None or isinstance(draws, np.ndarray):
+        return draws
+    return np.asarray(draws[entry["id"]]) if entry["id"] in draws else None
+
+
+def _curve(entry, factors, parameters_SQ):
+    form, columns = form_of(entry), entry["symbols"]
+    arrays = []
+    for symbol in form.symbols:
+        name = columns[symbol] if columns[symbol] in factors else symbol
+        if name not in factors:
+            raise LawError(f"the law {form.expression} needs {columns[symbol]} ({symbol}); given were {', '.join(factors) or 'none'}")
+        value = np.asarray(factors[name], float)
+        if not np.all(np.isfinite(value) & (value > 0)):
+            raise LawError(f"{columns[symbol]} must be a positive number for {form.expression}")
+        arrays.append(value)
+    wide = np.broadcast_arrays(*arrays)
+    return form.value(parameters_SQ, {s: a.ravel() for s, a in zip(form.symbols, wide)}), wide[0].shape
+
+
+def write(laws: Laws, folder) -> Path:
+    """Write `laws.json` and, beside it, `laws.draws.npz`; each appears whole or not at all. Returns the path of laws.json."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "laws.json"
+    part = folder / "laws.draws.npz.part"
+    with open(part, "wb") as file:
+        np.savez(file, **laws.draws)
+    os.replace(part, folder / "laws.draws.npz")
+    part = folder / "laws.json.part"
+    part.write_text(json.dumps(laws, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def load(path) -> Laws:
+    """Laws from a laws.json or the folder that holds it, with their draws where they are there."""
+    path = Path(path)
+    path = path / "laws.json" if path.is_dir() else path
+    if not path.is_file():
+        raise LawError(f"{path}: there is no such file; `tunelaw fit` writes it")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise LawError(f"{path}: not a laws.json: {error}") from None
+    beside = path.parent / "laws.draws.npz"
+    draws = {}
+    if beside.is_file():
+        with np.load(beside) as file:
+            draws = {name: file[name] for name in file.files}
+    return Laws(content, draws=draws)

@@ -1,0 +1,170 @@
+"""Many small robust fits at once: batched Huber minimisation by projected Levenberg-Marquardt with an analytic Jacobian.
+
+The linear parameters are >= 0 and solved inside for the starts (non-negative least squares, reweighted for Huber); after that a step
+moves all parameters together. Two candidate steps are tried in each round, reweighted Gauss-Newton and the true Huber-Newton step, and
+the better one is kept: the first is safe far away, the second ends exactly near the optimum even where delta is tiny.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CHUNK = 4_000_000  # numbers in one batch of Jacobians
+
+
+@dataclass
+class Target:
+    """What is fitted: responses [S, N] or [1, N], root weights [N], counts [S, N] or [1, N] (how often a point is drawn), delta."""
+
+    y_SN: np.ndarray
+    root_N: np.ndarray
+    count_SN: np.ndarray
+    delta: float
+    log: bool = False
+
+    def take(self, rows: np.ndarray) -> "Target":
+        """The same target for some of the starts or draws."""
+        pick = lambda a: a if len(a) == 1 else a[rows]  # noqa: E731
+        return Target(pick(self.y_SN), self.root_N, pick(self.count_SN), self.delta, self.log)
+
+
+def huber(r: np.ndarray, delta: float) -> np.ndarray:
+    """Huber's loss: r^2/2 within delta, delta (|r| - delta/2) beyond."""
+    a = np.abs(r)
+    return np.where(a <= delta, 0.5 * r * r, delta * (a - 0.5 * delta))
+
+
+def residual(system, target: Target, linear_SL: np.ndarray, theta_SP: np.ndarray):
+    """(basis [S,N,L], prediction [S,N], weighted residual [S,N], cost [S]) at the given parameters."""
+    phi_SNL = system.basis(theta_SP)
+    prediction_SN = np.einsum("snl,sl->sn", phi_SNL, linear_SL)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if target.log:
+            r_SN = target.root_N * (np.log(prediction_SN) - np.log(target.y_SN))
+        else:
+            r_SN = target.root_N * (prediction_SN - target.y_SN)
+        cost_S = np.sum(target.count_SN * huber(r_SN, target.delta), axis=1)
+    return phi_SNL, prediction_SN, r_SN, np.where(np.isfinite(cost_S), cost_S, np.inf)
+
+
+def solve_linear(system, target: Target, theta_SP: np.ndarray, rounds: int = 5) -> np.ndarray:
+    """The linear parameters [S, L] >= 0 that fit best at given exponents: least squares, reweighted for Huber."""
+    phi_SNL = system.basis(theta_SP)
+    y_SN = np.broadcast_to(target.y_SN, phi_SNL.shape[:2])
+    root = target.root_N / y_SN if target.log else np.broadcast_to(target.root_N, y_SN.shape)
+    size_SL = np.sqrt(np.mean(phi_SNL**2, axis=1)) + 1e-300
+    unit_SNL = phi_SNL / size_SL[:, None, :]
+    weight_SN = np.broadcast_to(target.count_SN, y_SN.shape) * root**2
+    linear_SL = np.zeros(unit_SNL.shape[::2])
+    for _ in range(rounds):
+        free_SL = np.ones(linear_SL.shape, bool)
+        gram = np.einsum("snl,sn,snm->slm", unit_SNL, weight_SN, unit_SNL)
+        right = np.einsum("snl,sn,sn->sl", unit_SNL, weight_SN, y_SN)
+        for _ in range(linear_SL.shape[1]):
+            linear_SL = _masked_solve(gram, right, free_SL, 1e-12)
+            if not np.any(linear_SL < 0):
+                break
+            free_SL &= linear_SL > 0
+        linear_SL = np.maximum(linear_SL, 0.0)
+        r_SN = root * (np.einsum("snl,sl->sn", unit_SNL, linear_SL) - y_SN)
+        weight_SN = target.count_SN * root**2 * np.minimum(1.0, target.delta / np.maximum(np.abs(r_SN), 1e-300))
+    # all linear parameters at zero predicts zero, from where the log residual cannot start
+    empty_S = linear_SL.sum(axis=1) <= 0
+    linear_SL[empty_S] = np.mean(y_SN, axis=1)[empty_S, None] / linear_SL.shape[1]
+    return linear_SL / size_SL
+
+
+def _masked_solve(matrix, right, free, ridge):
+    """Solve the batch of symmetric systems for the free unknowns; the others are zero."""
+    both = free[:, :, None] & free[:, None, :]
+    eye = np.eye(matrix.shape[1])
+    m = np.where(both, matrix, 0.0)
+    trace = np.trace(m, axis1=1, axis2=2)[:, None, None] / matrix.shape[1] + 1e-300
+    m = m + eye * np.where(free, ridge * trace[:, :, 0], trace[:, :, 0])[:, None, :]
+    return np.linalg.solve(m, np.where(free, right, 0.0)[:, :, None])[:, :, 0]
+
+
+def minimise(system, target: Target, linear_SL, theta_SP, *, free_L=None, free_P=None, rounds: int = 200, tolerance: float = 1e-13):
+    """Minimise from every start; returns (linear [S, L], theta [S, P], cost [S], converged [S]).
+
+    `free_L`, `free_P` name the parameters that may move (a second stage holds the others at their start).
+    """
+    count = max(len(linear_SL), len(target.y_SN), len(target.count_SN))
+    linear_SL = np.array(np.broadcast_to(linear_SL, (count, linear_SL.shape[1])))
+    theta_SP = np.array(np.broadcast_to(theta_SP, (count, theta_SP.shape[1])))
+    free_Q = np.concatenate([
+        np.ones(linear_SL.shape[1], bool) if free_L is None else np.asarray(free_L, bool),
+        np.ones(theta_SP.shape[1], bool) if free_P is None else np.asarray(free_P, bool),
+    ])
+    cost_S = np.empty(count)
+    converged_S = np.zeros(count, bool)
+    step = max(1, CHUNK // max(1, system.points * len(free_Q)))
+    for at in range(0, count, step):
+        rows = np.arange(at, min(at + step, count))
+        out = _descend(system, target.take(rows), linear_SL[rows], theta_SP[rows], free_Q, rounds, tolerance)
+        linear_SL[rows], theta_SP[rows], cost_S[rows], converged_S[rows] = out
+    return linear_SL, theta_SP, cost_S, converged_S
+
+
+def _descend(system, target, linear_SL, theta_SP, free_Q, rounds, tolerance):
+    count, linears = linear_SL.shape
+    low_P, high_P = system.exponent_bounds
+    done_S = np.zeros(count, bool)
+    good_S = np.zeros(count, bool)
+    calm_S = np.zeros(count, int)
+    damping_S = np.full(count, 1e-3)
+    cost_S = residual(system, target, linear_SL, theta_SP)[3]
+    for _ in range(rounds):
+        rows = np.flatnonzero(~done_S)
+        if not len(rows):
+            break
+        part = target.take(rows)
+        linear, theta = linear_SL[rows], theta_SP[rows]
+        phi, prediction, r, _ = residual(system, part, linear, theta)
+        jacobian = np.concatenate([phi, system.slope(phi, linear)], axis=2) * part.root_N[None, :, None]
+        if part.log:
+            jacobian = jacobian / np.maximum(prediction, 1e-300)[:, :, None]
+        size = np.abs(r)
+        soft = part.count_SN * np.minimum(1.0, part.delta / np.maximum(size, 1e-300))
+        gradient = np.einsum("snq,sn->sq", jacobian, soft * r)
+        free = np.broadcast_to(free_Q, gradient.shape).copy()
+        free[:, :linears] &= ~((linear <= 0) & (gradient[:, :linears] > 0))
+        free[:, linears:] &= ~((theta <= low_P) & (gradient[:, linears:] > 0))
+        free[:, linears:] &= ~((theta >= high_P) & (gradient[:, linears:] < 0))
+        curvature = np.einsum("snq,sn,snp->sqp", jacobian, soft, jacobian)
+        hard = np.broadcast_to(part.count_SN * (size <= part.delta), soft.shape)
+        outside = bool(np.any((size > part.delta) & (part.count_SN > 0)))
+        scale = np.diagonal(curvature, axis1=1, axis2=2)
+        scale = np.maximum(scale, 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300)
+        candidates = [curvature] + ([np.einsum("snq,sn,snp->sqp", jacobian, hard, jacobian)] if outside else [])
+        best_cost = np.full(len(rows), np.inf)
+        best_linear, best_theta = linear.copy(), theta.copy()
+        for matrix in candidates:
+            # in units of each parameter's own curvature, so that the ridge between A and an exponent stays solvable
+            unit = np.sqrt(scale)
+            scaled = matrix / unit[:, :, None] / unit[:, None, :]
+            scaled = scaled + np.eye(scaled.shape[1]) * damping_S[rows, None, None]
+            move = _masked_solve(scaled, -gradient / unit, free, 1e-15) / unit
+            new_linear = np.where(free_Q[:linears], np.maximum(linear + move[:, :linears], 0.0), linear)
+            new_theta = np.where(free_Q[linears:], np.clip(theta + move[:, linears:], low_P, high_P), theta)
+            cost = residual(system, part, new_linear, new_theta)[3]
+            better = cost < best_cost
+            best_cost = np.where(better, cost, best_cost)
+            best_linear = np.where(better[:, None], new_linear, best_linear)
+            best_theta = np.where(better[:, None], new_theta, best_theta)
+        accepted = best_cost < cost_S[rows]
+        drop = np.where(accepted, cost_S[rows] - best_cost, 0.0)
+        floor = tolerance * np.abs(cost_S[rows]) + 1e-26 * np.max(part.root_N**2 * part.y_SN**2)
+        small = drop <= floor
+        linear_SL[rows[accepted]] = best_linear[accepted]
+        theta_SP[rows[accepted]] = best_theta[accepted]
+        cost_S[rows[accepted]] = best_cost[accepted]
+        damping_S[rows] = np.clip(np.where(accepted, damping_S[rows] / 5, damping_S[rows] * 6), 1e-12, 1e12)
+        calm_S[rows] = np.where(small & accepted, calm_S[rows] + 1, np.where(accepted, 0, calm_S[rows]))
+        stuck = ~accepted & (damping_S[rows] > 1e6)
+        finished = (calm_S[rows] >= 2) | stuck
+        good_S[rows[finished]] = True
+        done_S[rows[finished]] = True
+    return linear_SL, theta_SP, cost_S, good_S
