@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Callable
@@ -194,7 +195,7 @@ class Driver:
         name, line = job["name"], failure["message"]
         self.outcome.failed[name] = line
         self.on_event({"event": "failed", "job": name, "message": line, "log": str(self.store.log(job["key"]))})
-        equal = [n for n, other in self.outcome.failed.items() if other == line]
+        equal = [n for n, other in self.outcome.failed.items() if gist(other) == gist(line)]
         if len(equal) >= EQUAL_ERRORS and not self.outcome.stopped:
             self.outcome.stopped = f"{len(equal)} jobs failed with the same error, so no more were started"
 
@@ -206,6 +207,11 @@ class Driver:
         unique = {job["key"] or job["name"]: job for job in left}
         shares = {n: (p["step"] / p["steps"]) for n, p in self.progress.items() if p.get("steps")}
         return self.pace.left(list(unique.values()), shares, max(1, self.slots))
+
+
+def gist(message: str) -> str:
+    """A message without what differs from job to job: keys and numbers."""
+    return re.sub(r"[0-9a-f]{20}|[0-9][0-9.e+-]*", "#", message)
 
 
 def critical_paths(jobs: list[dict]) -> dict[str, float]:

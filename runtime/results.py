@@ -83,7 +83,8 @@ def _row(job: dict, record: dict, tuned: dict | None, training_record: dict | No
         return row
     metrics, training = training_record["metrics"], training_record["training"] or {}
     row["learning_rate"] = tuned["identity"]["learning_rate"]
-    row["dev_loss"], row["train_loss"] = loss(metrics.get("dev")), loss(metrics.get("train"))
+    row["dev_loss"] = loss(metrics.get("dev"))
+    row["train_loss"] = (metrics.get("train") or {}).get("loss")
     for name in ("finetuning_tokens", "steps", "best_step", "examples_seen", "epochs", "flops"):
         row[name] = training.get(name)
     if training_record["status"] != "ok":

@@ -98,7 +98,7 @@ def test_failure_blocks_what_needs_it_and_nothing_else(store, trace):
 
 
 def test_third_equal_error_stops_the_run(store, trace):
-    jobs = [fakes.job(f"bad {i}", trace, fail="disk full", flops=100) for i in range(6)] + [fakes.job("late", trace)]
+    jobs = [fakes.job(f"bad {i}", trace, fail=f"disk full at byte {i}", flops=100) for i in range(6)] + [fakes.job("late", trace)]
     outcome, _ = drive(fakes.plan(*jobs), store, workers=1)
     assert len(outcome.failed) == 3 and "same error" in outcome.stopped and outcome.ran == []
     assert len(outcome.blocked) == 4

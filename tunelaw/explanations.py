@@ -1,0 +1,33 @@
+"""`tunelaw help CODE`: what errors and warnings mean, gathered from the rooms that raise them."""
+
+from __future__ import annotations
+
+import importlib
+
+from tunelaw.errors import CommandError
+
+ROOMS = ("compiler", "laws", "reports", "runtime.errors")  # each may hold EXPLAIN: {code: text}
+
+
+def catalogue() -> dict[str, str]:
+    """Every code and what it means. A code of several rooms has one paragraph from each."""
+    found: dict[str, str] = {}
+    for name in ROOMS:
+        for code, text in getattr(importlib.import_module(name), "EXPLAIN", {}).items():
+            found[code] = f"{found[code]}\n{text}" if code in found and text not in found[code] else found.get(code, text)
+    return found
+
+
+def explain(code: str | None) -> str:
+    """The explanation of one code, or the list of all. Raises CommandError for a code that is none."""
+    known = catalogue()
+    if code is None:
+        width = max(map(len, known))
+        return "\n".join(f"{name:<{width}}  {known[name].splitlines()[0]}" for name in sorted(known))
+    word = code.strip().strip("[]").upper()
+    if word not in known:
+        import difflib
+
+        near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+        raise CommandError(f"no error or warning is called {code!r}" + (f"; near it: {', '.join(near)}" if near else "; `tunelaw help` lists all"))
+    return f"{word}\n{known[word]}"
