@@ -39,7 +39,7 @@ def huber(r: np.ndarray, delta: float) -> np.ndarray:
 def residual(system, target: Target, linear_SL: np.ndarray, theta_SP: np.ndarray):
     """(basis [S,N,L], prediction [S,N], weighted residual [S,N], cost [S]) at the given parameters."""
     phi_SNL = system.basis(theta_SP)
-    prediction_SN = np.einsum("snl,sl->sn", phi_SNL, linear_SL)
+    prediction_SN = (phi_SNL @ linear_SL[:, :, None])[:, :, 0]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if target.log:
             r_SN = target.root_N * (np.log(prediction_SN) - np.log(target.y_SN))
@@ -60,15 +60,15 @@ def solve_linear(system, target: Target, theta_SP: np.ndarray, rounds: int = 5) 
     linear_SL = np.zeros(unit_SNL.shape[::2])
     for _ in range(rounds):
         free_SL = np.ones(linear_SL.shape, bool)
-        gram = np.einsum("snl,sn,snm->slm", unit_SNL, weight_SN, unit_SNL)
-        right = np.einsum("snl,sn,sn->sl", unit_SNL, weight_SN, y_SN)
+        weighted_SLN = (unit_SNL * weight_SN[:, :, None]).transpose(0, 2, 1)
+        gram, right = weighted_SLN @ unit_SNL, (weighted_SLN @ y_SN[:, :, None])[:, :, 0]
         for _ in range(linear_SL.shape[1]):
             linear_SL = _masked_solve(gram, right, free_SL, 1e-12)
             if not np.any(linear_SL < 0):
                 break
             free_SL &= linear_SL > 0
         linear_SL = np.maximum(linear_SL, 0.0)
-        r_SN = root * (np.einsum("snl,sl->sn", unit_SNL, linear_SL) - y_SN)
+        r_SN = root * ((unit_SNL @ linear_SL[:, :, None])[:, :, 0] - y_SN)
         weight_SN = target.count_SN * root**2 * np.minimum(1.0, target.delta / np.maximum(np.abs(r_SN), 1e-300))
     # all linear parameters at zero predicts zero, from where the log residual cannot start
     empty_S = linear_SL.sum(axis=1) <= 0
@@ -115,32 +115,33 @@ def _descend(system, target, linear_SL, theta_SP, free_Q, rounds, tolerance):
     good_S = np.zeros(count, bool)
     calm_S = np.zeros(count, int)
     damping_S = np.full(count, 1e-3)
-    cost_S = residual(system, target, linear_SL, theta_SP)[3]
+    phi_SNL, prediction_SN, r_SN, cost_S = residual(system, target, linear_SL, theta_SP)
     for _ in range(rounds):
         rows = np.flatnonzero(~done_S)
         if not len(rows):
             break
         part = target.take(rows)
         linear, theta = linear_SL[rows], theta_SP[rows]
-        phi, prediction, r, _ = residual(system, part, linear, theta)
+        phi, prediction, r = phi_SNL[rows], prediction_SN[rows], r_SN[rows]
         jacobian = np.concatenate([phi, system.slope(phi, linear)], axis=2) * part.root_N[None, :, None]
         if part.log:
             jacobian = jacobian / np.maximum(prediction, 1e-300)[:, :, None]
         size = np.abs(r)
         soft = part.count_SN * np.minimum(1.0, part.delta / np.maximum(size, 1e-300))
-        gradient = np.einsum("snq,sn->sq", jacobian, soft * r)
+        across = jacobian.transpose(0, 2, 1)
+        gradient = (across @ (soft * r)[:, :, None])[:, :, 0]
         free = np.broadcast_to(free_Q, gradient.shape).copy()
         free[:, :linears] &= ~((linear <= 0) & (gradient[:, :linears] > 0))
         free[:, linears:] &= ~((theta <= low_P) & (gradient[:, linears:] > 0))
         free[:, linears:] &= ~((theta >= high_P) & (gradient[:, linears:] < 0))
-        curvature = np.einsum("snq,sn,snp->sqp", jacobian, soft, jacobian)
+        curvature = across @ (jacobian * soft[:, :, None])
         hard = np.broadcast_to(part.count_SN * (size <= part.delta), soft.shape)
         outside = bool(np.any((size > part.delta) & (part.count_SN > 0)))
         scale = np.diagonal(curvature, axis1=1, axis2=2)
         scale = np.maximum(scale, 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300)
-        candidates = [curvature] + ([np.einsum("snq,sn,snp->sqp", jacobian, hard, jacobian)] if outside else [])
-        best_cost = np.full(len(rows), np.inf)
-        best_linear, best_theta = linear.copy(), theta.copy()
+        candidates = [curvature] + ([across @ (jacobian * hard[:, :, None])] if outside else [])
+        before = cost_S[rows]
+        accepted = np.zeros(len(rows), bool)
         for matrix in candidates:
             # in units of each parameter's own curvature, so that the ridge between A and an exponent stays solvable
             unit = np.sqrt(scale)
@@ -149,18 +150,15 @@ def _descend(system, target, linear_SL, theta_SP, free_Q, rounds, tolerance):
             move = _masked_solve(scaled, -gradient / unit, free, 1e-15) / unit
             new_linear = np.where(free_Q[:linears], np.maximum(linear + move[:, :linears], 0.0), linear)
             new_theta = np.where(free_Q[linears:], np.clip(theta + move[:, linears:], low_P, high_P), theta)
-            cost = residual(system, part, new_linear, new_theta)[3]
-            better = cost < best_cost
-            best_cost = np.where(better, cost, best_cost)
-            best_linear = np.where(better[:, None], new_linear, best_linear)
-            best_theta = np.where(better[:, None], new_theta, best_theta)
-        accepted = best_cost < cost_S[rows]
-        drop = np.where(accepted, cost_S[rows] - best_cost, 0.0)
-        floor = tolerance * np.abs(cost_S[rows]) + 1e-26 * np.max(part.root_N**2 * part.y_SN**2)
-        small = drop <= floor
-        linear_SL[rows[accepted]] = best_linear[accepted]
-        theta_SP[rows[accepted]] = best_theta[accepted]
-        cost_S[rows[accepted]] = best_cost[accepted]
+            phi, prediction, r, cost = residual(system, part, new_linear, new_theta)
+            better = cost < cost_S[rows]
+            accepted |= better
+            at = rows[better]
+            linear_SL[at], theta_SP[at], cost_S[at] = new_linear[better], new_theta[better], cost[better]
+            phi_SNL[at], prediction_SN[at], r_SN[at] = phi[better], prediction[better], r[better]
+        with np.errstate(invalid="ignore"):
+            drop = np.where(accepted, before - cost_S[rows], 0.0)
+        small = drop <= tolerance * np.abs(before) + 1e-26 * np.max(part.root_N**2 * part.y_SN**2)
         damping_S[rows] = np.clip(np.where(accepted, damping_S[rows] / 5, damping_S[rows] * 6), 1e-12, 1e12)
         calm_S[rows] = np.where(small & accepted, calm_S[rows] + 1, np.where(accepted, 0, calm_S[rows]))
         stuck = ~accepted & (damping_S[rows] > 1e6)
