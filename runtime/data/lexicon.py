@@ -10,6 +10,7 @@ of a translation: all else follows from the meaning, and either language shows t
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -159,7 +160,7 @@ class World:
 
 def _zipf(n: int, exponent: float) -> np.ndarray:
     weights = np.arange(1, n + 1, dtype=np.float64) ** -exponent
-    return weights / weights.sum()
+    return weights / math.fsum(weights)  # correctly rounded: the order of the terms is not the same on every machine
 
 
 def _inverse(cdf: np.ndarray, u: np.ndarray) -> np.ndarray:
