@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime import batches, checkpoints, methods, tokenizers
 from runtime import mesh as meshes
-from runtime.data import batch_indices, encode, load_examples, subset
+from runtime.data import batch_indices, encode, load_examples, load_shares, subset
 from runtime.model import Execution, Shape
 from runtime.optimizers import Schedule
 from runtime.records import Interrupted
@@ -56,11 +56,11 @@ class Examples:
             whole, self.counts = _encoded(*where, 0)
             kept, origins = whole, np.array([rows[i]["origin"] for i in whole.rows])
             self.counts = {"dropped": self.counts.get("dropped", 0)}
-            self.rows = subset(origins, None, identity["examples"], identity["seed"])
+            self.rows = subset(origins, load_shares(where[0]), identity["examples"], identity["seed"])
             self.train = kept
         else:
             origins = np.array([row["origin"] for row in rows])
-            chosen = subset(origins, None, identity["examples"], identity["seed"])
+            chosen = subset(origins, load_shares(where[0]), identity["examples"], identity["seed"])
             self.train, self.counts = encode([rows[i] for i in chosen], _tokenizer(where[1]), identity["task"])
             self.rows = np.arange(len(chosen))
         sizes = np.diff(self.train.offsets)[self.rows]

@@ -148,7 +148,7 @@ class Trainer:
             # Results lie exactly as arguments do, or the second call would compile anew.
             where = (self.state_shardings(state), self.one)
             self._chunk = jax.jit(self._run_chunk, donate_argnums=(1,), out_shardings=where)
-        return self._chunk(frozen, state, batches, jax.device_put(jnp.int32(count), self.one), schedule)
+        return self._chunk(frozen, state, batches, jax.device_put(np.int32(count), self.one), schedule)
 
     def score(self, frozen, trained, batches) -> tuple[float, int]:
         """Loss sum in nats and target tokens over stacked batches, added up on the host in float64."""
