@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,8 +47,14 @@ def digest(location: Path) -> str:
 
 
 def rows(location: Path, format: str, header: bool) -> int:
-    """Number of examples in a file: lines that are not blank (TSV, JSONL), records (CSV), rows (Parquet)."""
-    return max(0, _rows(*_state(location), format) - (1 if header else 0))
+    """Number of examples in a file: lines that are not blank (TSV, JSONL), records (CSV), rows (Parquet).
+
+    Raises OSError or ValueError for a file that cannot be read so.
+    """
+    try:
+        return max(0, _rows(*_state(location), format) - (1 if header else 0))
+    except (csv.Error, zlib.error, EOFError) as error:
+        raise ValueError(str(error)) from error
 
 
 def vocabulary(location: Path) -> int:

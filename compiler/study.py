@@ -17,6 +17,7 @@ from compiler.yaml_reader import Node, YamlError
 class Study:
     """A study, ready to be compiled. `resolved` holds every key with its value, defaults included.
 
+    `written` are the accepted values by the path at which the study writes them, before anything is filled in or sorted.
     `files` are the local files by the path that the study writes; `broken` are the sections in which a key or value was
     not accepted (empty for a study that `load_study` returns); `warnings` do not stop a study.
     """
@@ -25,6 +26,7 @@ class Study:
     roots: list[Path]
     resolved: dict[str, Any]
     marks: dict[tuple, tuple[Span | None, Span]]
+    written: dict[tuple, Any] = field(default_factory=dict)
     files: dict[str, files.LocalFile] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     warnings: list[Problem] = field(default_factory=list)
@@ -120,7 +122,7 @@ def examine(
     if not isinstance(walked.value, dict):
         return None, in_order(problems)
     roots = [*(Path(root) for root in data_roots), path.parent]
-    study = Study(path, roots, walked.value, walked.marks)
+    study = Study(path, roots, walked.value, walked.marks, walked.written)
     study.broken = walked.broken
     _fill(study)
     problems += _find_files(study)
@@ -149,7 +151,7 @@ def _override(root: Node, text: str, order: int) -> list[Problem]:
     whole = Span(source, 1, 1, 1, len(text) + 1)
     key, equals, value = text.partition("=")
     parts = re.findall(r"[^.\[\]]+", key.strip())
-    if not equals or not parts:
+    if not equals or not parts or not value.strip():
         return [Problem.at(whole, "BAD_OVERRIDE", f"--set {text!r} is not key=value", "for example: --set models.pretrain.tokens=4M")]
     # Blanks in place of the key keep the columns of the value true.
     new, problems = yaml_reader.read(Source("--set", " " * (len(key) + 1) + value, order))

@@ -26,6 +26,7 @@ _WORDS = {"object": "a map", "array": "a list", "string": "text", "integer": "a 
 class Walk:
     """What a walk found: `value` with defaults, `marks` path -> (span of the key or None, span of the value), `problems`.
 
+    `written` are the accepted scalars by their path in the file.
     `broken` are the top-level keys below which something was not accepted: nothing should be concluded from them.
     """
 
@@ -34,6 +35,7 @@ class Walk:
     marks: dict[Path, tuple[Span | None, Span]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    written: dict[Path, Any] = field(default_factory=dict)
 
 
 def walk(root: Node, schema: dict[str, Any]) -> Walk:
@@ -95,7 +97,10 @@ class _Walker:
             return self.map(node, schema, path)
         if node.kind == "list":
             return self.list(node, schema, path)
-        return self.scalar(node, schema, types, path)
+        value = self.scalar(node, schema, types, path)
+        if value is not MISSING and not self.quiet:
+            self.result.written[path] = value
+        return value
 
     def wrong_type(self, node: Node, schemas: list[dict[str, Any]], path: Path) -> _Missing:
         shown = {"map": "a map", "list": "a list"}.get(node.kind) or (repr(node.value) if node.value is not None else "empty")

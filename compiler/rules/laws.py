@@ -1,0 +1,124 @@
+"""Rules about the laws that were asked for: whether the design, after its hold-outs, can feed them."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+from compiler.checks import Subject, rule
+from compiler.defaults import METHOD_FACTOR
+from compiler.design import Cell, matches
+from compiler.diagnostics import Problem
+
+PARAMETERS = {"power": 3, "multiplicative": 4, "additive": 5}
+LEVELS = 3  # of each factor of a law
+SPARE = 3  # points beyond the parameters
+COLUMN = {"non_embedding_parameters": "model_size", "model_parameters": "model_size", "pretraining_tokens": "pretraining_tokens"}
+WORDS = {"model_size": "model sizes", "pretraining_tokens": "pretraining_tokens", "rank": "ranks", "prompt_length": "prompt lengths", "finetuning_examples": "finetuning_examples"}
+
+
+def column(factor: str, method: str) -> str | None:
+    """The factor of cells behind a factor of laws; None where the method has none."""
+    return METHOD_FACTOR.get(method) if factor == "peft_parameters" else COLUMN[factor]
+
+
+def rows(subject: Subject, task: str, method: str, varied: str | None) -> list[Cell]:
+    """The places of a task and method in which all factors but D and `varied` stand at their default; seeds are one place."""
+    values = subject.design.defaults(method)
+    fixed = [factor for factor in ("model_size", "pretraining_tokens", METHOD_FACTOR.get(method)) if factor and factor != varied]
+    places = {}
+    for cell in subject.design.of(task, method):
+        if all(getattr(cell, factor) == values[factor] for factor in fixed):
+            places[cell.without_seed()] = cell
+    return list(places.values())
+
+
+def shortage(cells: list[Cell], varied: str | None, form: str) -> str:
+    """What a law lacks, in words; empty if it can be fitted."""
+    for factor in [*([varied] if varied else []), "finetuning_examples"]:
+        levels = {getattr(cell, factor) for cell in cells}
+        if len(levels) < LEVELS:
+            return f"{len(levels)} {WORDS[factor]} where a law needs {LEVELS}"
+    needed = PARAMETERS[form] + SPARE
+    return f"{len(cells)} points where the form {form} needs {needed}" if len(cells) < needed else ""
+
+
+def asked(subject: Subject) -> Iterator[tuple[str, str, str, str | None, str]]:
+    """(task, method, factor, column of cells, form) of every law that the study asks for."""
+    laws = subject.study.resolved["laws"]
+    for task, method in subject.design.pairs():
+        for form in laws["forms"]:
+            if form == "power":
+                yield task, method, "finetuning_examples", None, form
+                continue
+            for factor in laws["factors"]:
+                varied = column(factor, method)
+                if varied:
+                    yield task, method, factor, varied, form
+
+
+@rule("tasks methods design names models shapes held laws")
+def fits(subject: Subject) -> Iterator[Problem]:
+    """HOLD_OUT_TOO_MANY, FACTOR_NOT_VARIED, TOO_FEW_POINTS (errors), NOTHING_TO_FIT (warning).
+
+    A law is asked for where its factor has three levels or more before the hold-outs. A factor that the study names
+    itself and that has them nowhere is an error; one that only stands in the default list is passed over.
+    """
+    study, design = subject.study, subject.design
+    blamed: dict[int, str] = {}
+    poor: dict[tuple, str] = {}
+    possible = False
+    spread: dict[str, int] = {}
+    for task, method, factor, varied, form in asked(subject):
+        cells = rows(subject, task, method, varied)
+        fitted = [cell for cell in cells if not design.held_out[cell]]
+        if varied:
+            spread[factor] = max(spread.get(factor, 0), len({getattr(cell, varied) for cell in cells}))
+            if len({getattr(cell, varied) for cell in cells}) < LEVELS:
+                continue
+        before, after = shortage(cells, varied, form), shortage(fitted, varied, form)
+        possible = possible or not after
+        subject_words = f"the law of {task}, {method} over {factor if varied else 'finetuning_examples alone'}"
+        if not before and after:
+            entry = _culprit(subject, cells)
+            blamed.setdefault(entry, f"the hold-outs leave too little: {subject_words} has {after}")
+        elif before:
+            poor.setdefault(_place(subject, factor, form), f"{subject_words} has {before}")
+    for entry, message in blamed.items():
+        yield study.problem("HOLD_OUT_TOO_MANY", ("design", "hold_out", entry), message, "hold out less, or add levels to the grids")
+    for place, message in poor.items():
+        if study.wrote("laws", "factors") or place[1] == "forms" and study.wrote("laws", "forms"):
+            yield study.problem("TOO_FEW_POINTS", place, message, "add levels to the grids, or do not ask for this law")
+    for path, factor in study.written.items():
+        if path[:2] == ("laws", "factors") and spread.get(factor, 0) < LEVELS and (factor != "finetuning_examples"):
+            if set(study.resolved["laws"]["forms"]) != {"power"}:
+                there = spread.get(factor, 0)
+                yield study.problem("FACTOR_NOT_VARIED", path, f"a law of {factor} is asked for, and the grids give it {there} level{'s' if there != 1 else ''} at the defaults of the other factors; it needs {LEVELS}", "add levels to a grid, or leave the factor out")
+    if not possible and not blamed and not poor and not study.wrote("laws", "factors"):
+        yield study.problem("NOTHING_TO_FIT", ("design", "grids"), "no factor has three levels at the defaults of the others: no law can be fitted, only methods compared", "three model sizes, levels of pretraining or ranks, and three data sizes, make a law", "warning", on="key")
+
+
+def _culprit(subject: Subject, cells: list[Cell]) -> int:
+    """The hold-out that takes most of a law's places."""
+    entries: list[dict[str, Any]] = subject.study.resolved["design"]["hold_out"]
+    return max(range(len(entries)), key=lambda index: (sum(matches(cell, entries[index]) for cell in cells), -index))
+
+
+def _place(subject: Subject, factor: str, form: str) -> tuple:
+    """Where a law is asked for: its factor, or its form."""
+    key, word = ("forms", form) if form == "power" else ("factors", factor)
+    for path, value in subject.study.written.items():
+        if path[:2] == ("laws", key) and value == word:
+            return path
+    return ("laws", key)
+
+
+@rule("tasks methods design names models shapes laws")
+def sizes(subject: Subject) -> Iterator[Problem]:
+    """FEW_SIZES: two or three sizes, from which no exponent of size can be learned."""
+    laws = subject.study.resolved["laws"]
+    asked_for = {"non_embedding_parameters", "model_parameters"} & set(laws["factors"])
+    number = len(subject.design.sizes())
+    if asked_for and 1 < number < 4:
+        yield subject.study.problem("FEW_SIZES", ("models", "sizes"), f"the design has {number} model sizes; with fewer than four, alpha only describes them", "do not extrapolate over model size, or add sizes", "warning", on="key")
+
+
