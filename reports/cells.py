@@ -80,7 +80,7 @@ class Contest:
 class Measured:
     """The rows of results.csv as cells. `defaults` says which level the factors take that a figure does not vary."""
 
-    def __init__(self, rows, plan):
+    def __init__(self, rows, plan, crossings=()):
         self.defaults = (plan.get("laws") or {}).get("defaults") or {}
         design = plan.get("design") or {}
         self.asked = [str(name) for name in design.get("methods") or []]
@@ -91,6 +91,20 @@ class Measured:
                 self._add(row)
         self.tasks = unique(cell.task for cell in self.cells.values())
         self._pooled = {}
+        self.judged = {}
+        for item in crossings:
+            if item["at"] is None or item["factor"] in SIZE_COLUMNS:
+                for row in item["differences"]:
+                    self.judged[item["task"], item["response"], item["at"], item["first"], item["second"], row["examples"]] = row
+
+    def _judgement(self, one, two, response):
+        """What laws.json says of a difference (sign, row), so that the report and the laws never disagree; None where it says nothing."""
+        for first, second, sign in ((one, two, 1), (two, one, -1)):
+            for at in (one.parameters, None):
+                row = self.judged.get((one.task, response, at, first.method, second.method, max(one.examples, two.examples)))
+                if row and at_default_levels(self, one) and (two.method == BASE or at_default_levels(self, two)):
+                    return sign, row
+        return None
 
     def _add(self, row):
         method = row.get("method") or "model"
@@ -189,10 +203,15 @@ class Measured:
 
     def difference(self, one, two, response="test_loss"):
         """The `Difference` one minus two: paired by seed where seeds are shared. None where a side has no value."""
-        differences = paired(one, two, response)
         means = one.mean(response), two.mean(response)
         if None in means:
             return None
+        known = self._judgement(one, two, response)
+        if known:
+            sign, row = known
+            ends = sorted(sign * row[end] for end in ("low", "high")) if row["low"] is not None else (None, None)
+            return Difference(one.method, two.method, sign * row["difference"], row["se"], *ends, row["seeds"], row["paired"])
+        differences = paired(one, two, response)
         seeds = len(differences)
         mean = math.fsum(differences) / seeds if seeds else means[0] - means[1]
         spread, freedom = self.pooled(one.task, one.method, two.method, response)
@@ -225,13 +244,21 @@ class Measured:
                        runner_up, min(len(cell.values(response)) for cell in found.values()))
 
     def base_band(self, cell, response):
-        """How far below the base a mean must lie to count: max(0.01 nats, 2 standard errors of the mean)."""
+        """How far below the base a mean must lie to count: max(0.01 nats, 2 standard errors), the error pooled as in laws.json where it is there."""
+        row = self._judgement(cell, dataclasses.replace(cell, method=BASE), response)
+        if row:
+            return max(TIE, 2 * (row[1]["se"] or 0.0))
         values = list(cell.values(response).values())
         if len(values) < 2:
             return TIE
         centre = math.fsum(values) / len(values)
         error = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1) / len(values))
         return max(TIE, 2 * error)
+
+
+def at_default_levels(measured, cell):
+    """True where a cell's pretraining tokens and adapter size are those at which methods are compared."""
+    return cell.tokens == measured.default_tokens(cell.task) and cell.variant == measured.default_variant(cell.task, cell.method)
 
 
 def paired(one, two, response):
@@ -256,21 +283,3 @@ def most_common(values):
     """The most frequent value, the larger of equals; None where there is none."""
     counts = collections.Counter(values)
     return max(counts, key=lambda value: (counts[value], value)) if counts else None
-
-
-def correlation(xs, ys):
-    """(Pearson, Spearman) of two lists; None each where fewer than three pairs or no spread."""
-    if len(xs) < 3:
-        return None, None
-
-    def ranks(values):
-        order = sorted(values)
-        return [order.index(v) + (order.count(v) - 1) / 2 for v in values]
-
-    def pearson(left, right):
-        a, b = math.fsum(left) / len(left), math.fsum(right) / len(right)
-        top = math.fsum((x - a) * (y - b) for x, y in zip(left, right))
-        under = math.sqrt(math.fsum((x - a) ** 2 for x in left) * math.fsum((y - b) ** 2 for y in right))
-        return top / under if under > 0 else None
-
-    return pearson(xs, ys), pearson(ranks(xs), ranks(ys))

@@ -125,7 +125,7 @@ def differences(scene, task):
 def exponents(scene, task):
     """Fitted exponents of the best law of each method with their intervals, one panel an exponent."""
     groups = {}
-    for entry in scene.book.best_laws(task, "test_loss"):
+    for entry in scene.book.best_laws(task, scene.book.loss):
         for name, value in scene.book.exponents(entry):
             groups.setdefault((scene.book.factor_words(entry), name), []).append((entry, value))
     if not groups:
@@ -157,7 +157,7 @@ def exponents(scene, task):
 def errors(scene, task):
     """Held-out error of every form and naive baseline, one panel a method and factor."""
     groups = {}
-    for row in scene.book.errors(task, "test_loss"):
+    for row in scene.book.errors(task, scene.book.loss):
         if numbers.known(row["held_out"]):
             groups.setdefault((row["factor_words"], row["method"]), []).append(row)
     if not groups:

@@ -1,4 +1,4 @@
-"""The fitted side of a report: which law is headlined, its curves and bands, its errors beside the baselines'."""
+"""The fitted side of a report: which law is headlined, its curves and bands, its errors beside the baselines', and where methods meet."""
 
 import dataclasses
 import math
@@ -8,9 +8,8 @@ from reports import numbers
 FACTOR_WORDS = {"non_embedding_parameters": "model size", "model_parameters": "model size", "pretraining_tokens": "pretraining tokens",
                 "peft_parameters": "adapter parameters", "all": "all factors", "finetuning_examples": "data size"}
 SIZE_FACTORS = ("non_embedding_parameters", "model_parameters")
-BASELINE_WORDS = {"carry_last": "carry the last value", "last": "carry the last value", "carry": "carry the last value",
-                  "last_two": "line through the last two", "line": "line through the last two", "last_two_line": "line through the last two",
-                  "mean": "mean of the fitted points"}
+BASELINE_WORDS = {"carry_last": "carry the last value", "last_two": "line through last two", "power": "own power per level"}
+FORM_WORDS = {"all_factors": "all factors at once"}
 
 
 @dataclasses.dataclass
@@ -22,134 +21,128 @@ class Curve:
 
 
 class LawBook:
-    """The content of laws.json; every question has an answer where a law is missing, refused or beaten by a baseline."""
+    """The content of laws.json; every question has an answer where a law is missing, refused or beaten by a baseline.
+
+    `loss` is the response that the report is about: test_loss, or the first response of a table made elsewhere.
+    """
 
     def __init__(self, laws, draws=None):
-        self.laws = laws.get("laws") or []
-        self.headlines = laws.get("headline") or []
-        self.crossings = laws.get("crossings") or []
+        self.laws, self.headlines, self.crossings = ([named(item) for item in laws.get(key) or []] for key in ("laws", "headline", "crossings"))
         self.warnings = laws.get("warnings") or []
+        self.correlations = laws.get("correlations") or []
+        self.request = laws.get("request") or {}
         self.draws = draws
-        factors = [entry.get("factor") for entry in self.laws]
+        responses = [entry["response"] for entry in self.laws] or ["test_loss"]
+        self.loss = "test_loss" if "test_loss" in responses else responses[0]
+        factors = [entry["factor"] for entry in self.laws]
         self.size_column = next((name for name in SIZE_FACTORS if name in factors), SIZE_FACTORS[0])
 
-    def factor_words(self, entry):
-        """`model size` for the factor of a law, a headline or a crossing."""
-        factor = entry.get("factor")
-        return FACTOR_WORDS.get(factor, str(factor).replace("_", " "))
+    def factor_words(self, item):
+        """What a law, a headline or a crossing varies, in words: `model size`, `data size, xs`."""
+        words = FACTOR_WORDS.get(item["factor"], str(item["factor"]).replace("_", " "))
+        group = str(item.get("group") or "")
+        return f"{words}, {group.partition('=')[2]}" if "=" in group else words
 
-    def select(self, task, method=None, response=None, factor=None):
-        """Law entries of a task, by method, response and factor (`size` stands for any count of model parameters)."""
-        return [entry for entry in self.laws if entry["task"] == task and (method is None or entry["method"] == method)
-                and (response is None or entry["response"] == response) and (factor is None or same_factor(entry.get("factor"), factor))]
+    def select(self, task, method=None, response=None, factor=None, group=None):
+        """Law entries of a task, by method, response, factor (`size` stands for any count of model parameters) and group."""
+        return [entry for entry in self.laws if entry["task"] == task and method in (None, entry["method"]) and response in (None, entry["response"])
+                and (factor is None or same_factor(entry["factor"], factor)) and group in (None, entry["group"])]
 
-    def headline(self, task, method, response, factor):
-        """The headline entry of a law, or None."""
-        for item in self.headlines:
-            if (item.get("task"), item.get("method"), item.get("response")) == (task, method, response) and same_factor(item.get("factor"), factor):
-                return item
-        return None
+    def headline(self, entry):
+        """The headline of a law's place (task, method, response, factor, group): {} where there is none."""
+        keys = ("task", "method", "response", "factor", "group")
+        return next((item for item in self.headlines if all(item.get(key) == entry.get(key) for key in keys)), {})
 
     def headlined(self, entry):
         """True where the headline of this law's place is this law."""
-        item = self.headline(entry["task"], entry["method"], entry["response"], entry.get("factor"))
-        return bool(item) and item.get("form") == entry["form"] and not entry.get("refused")
+        return self.headline(entry).get("law") == entry["id"]
 
-    def best(self, task, method, response, factor):
+    def best(self, task, method, response, factor, group=None):
         """The law to draw: the headlined one, else the one with the lowest held-out (then fit) error, else None."""
-        fitted = [entry for entry in self.select(task, method, response, factor) if not entry.get("refused") and entry.get("parameters")]
-        if not fitted:
-            return None
+        fitted = [entry for entry in self.select(task, method, response, factor, group) if not entry["refused"] and entry["parameters"]]
 
         def rank(entry):
-            held = (entry.get("held_out_error") or {}).get("all")
-            error = held if numbers.known(held) else entry.get("fit_error")
-            return (not self.headlined(entry), error if numbers.known(error) else math.inf)
+            error = next((v for v in (entry["held_out_error"]["all"], entry["fit_error"]) if numbers.known(v)), math.inf)
+            return (not self.headlined(entry), error)
 
-        return min(fitted, key=rank)
+        return min(fitted, key=rank, default=None)
 
     def best_laws(self, task, response):
         """The best law of every method and factor, in the order of laws.json."""
-        places = dict.fromkeys((entry["method"], entry.get("factor")) for entry in self.select(task, response=response))
-        return [entry for entry in (self.best(task, method, response, factor) for method, factor in places) if entry]
+        places = dict.fromkeys((entry["method"], entry["factor"], entry["group"]) for entry in self.select(task, response=response))
+        return [entry for entry in (self.best(task, method, response, factor, group) for method, factor, group in places) if entry]
 
     def exponents(self, entry):
         """(name, {value, low, high}) of a law's exponents: the parameters written in small letters."""
-        return [(name, value) for name, value in (entry.get("parameters") or {}).items() if name[:1].islower()]
+        return [(name, value) for name, value in entry["parameters"].items() if name[:1].islower()]
 
     def curve(self, task, method, response, factor, places):
-        """The best law along `places` (dicts of factors), or None where no law was fitted or a factor of it is unknown."""
-        from laws.predict import LawError, predict
+        """The best law along `places` (dicts of factors), or None where no law was fitted or a factor of it is unknown.
 
-        for candidate in (factor, "all"):
-            entry = self.best(task, method, response, candidate)
-            if entry is None or not places:
+        A law over `factor` comes first, then one of all factors at once, then a power law of this model size alone.
+        """
+        from laws import LawError, predict
+
+        if not places:
+            return None
+        size = places[0].get("model_size")
+        columns = {name: [place.get(name) for place in places] for name in places[0] if name != "model_size"}
+        columns = {name: values for name, values in columns.items() if all(numbers.known(v) for v in values)}
+        for candidate, group in ((factor, None), ("all", None), (self.request.get("data", "finetuning_examples"), f"model_size={size}"), (self.request.get("data", "finetuning_examples"), "")):
+            entry = self.best(task, method, response, candidate, group)
+            if entry is None:
                 continue
-            columns = {name: [place.get(name) for place in places] for name in places[0]}
             try:
-                found = predict(entry, {name: values for name, values in columns.items() if None not in values}, self.draws)
+                found = predict(entry, columns, self.draws)
             except LawError:
                 continue
-            nothing = [None] * len(places)
-            points = list(zip(*([nothing if part is None else [float(v) for v in part] for part in found])))
-            return Curve(points, self.headlined(entry))
+            parts = [[None] * len(places) if part is None else [float(v) for v in part] for part in found]
+            return Curve(list(zip(*parts)), self.headlined(entry))
         return None
 
-    def choice(self, task, method, response, factor):
-        """{kind: law | baseline | none, name, law}: what stands at the head of a law's place."""
-        item = self.headline(task, method, response, factor) or {}
-        form = item.get("form")
-        for entry in self.select(task, method, response, factor):
-            if entry["form"] == form and not entry.get("refused"):
-                return {"kind": "law", "name": form, "law": entry}
-            if form in (entry.get("baselines") or {}):
-                return {"kind": "baseline", "name": baseline_words(form), "law": None}
-        return {"kind": "none", "name": "", "law": None}
-
-    def refusal(self, entry):
-        """Why a law was refused, in one line; empty where it was not."""
-        refused = entry.get("refused")
-        return "" if not refused else str(refused.get("id") or refused) if isinstance(refused, dict) else str(refused)
-
-    def place_words(self, item):
-        """Where a crossing lies on the law's factor: a level in the factor's units."""
-        at = item.get("at")
-        if isinstance(at, dict):
-            return ", ".join(f"{key.replace('_', ' ')} {numbers.short(value) if numbers.known(value) else value}" for key, value in at.items())
-        return numbers.short(at) if numbers.known(at) else str(at or "")
-
-    def crossing_sentence(self, item):
-        """A crossing or departure inside the data, in one sentence."""
-        examples = item["examples"]
-        verb = "cross" if item["kind"] == "crossing" else "part"
-        return (f"{item['first']} and {item['second']} {verb} at about {numbers.level(round(examples['value']))} examples "
-                f"(95 % interval {numbers.interval(examples.get('low'), examples.get('high'), numbers.short)}) where {self.factor_words(item)} is {self.place_words(item)}.")
-
     def errors(self, task, response):
-        """Rows {method, factor_words, name, kind, fit, held_out, parts, headlined} of every form and baseline."""
-        rows, seen = [], set()
-        for entry in self.select(task, response=response):
-            common = {"method": entry["method"], "factor": entry.get("factor"), "factor_words": self.factor_words(entry)}
-            item = self.headline(task, entry["method"], response, entry.get("factor")) or {}
-            held = entry.get("held_out_error") or {}
-            rows.append({**common, "name": entry["form"], "kind": "law", "fit": entry.get("fit_error"), "held_out": held.get("all"), "parts": held,
-                         "headlined": self.headlined(entry), "refused": entry.get("refused")})
-            for name, value in (entry.get("baselines") or {}).items():
-                place = (entry["method"], entry.get("factor"), name)
-                if place in seen:
-                    continue
-                seen.add(place)
-                parts = value if isinstance(value, dict) else {"all": value}
-                rows.append({**common, "name": baseline_words(name), "kind": "baseline", "fit": None, "held_out": parts.get("all"), "parts": parts,
-                             "headlined": item.get("form") == name, "refused": None})
+        """Rows {method, factor, group, factor_words, name, kind, fit, held_out, parts, headlined} of every form and baseline."""
+        rows = []
+        for item in self.headlines:
+            if (item["task"], item["response"]) != (task, response):
+                continue
+            for candidate in item["candidates"]:
+                parts, kind = candidate["held_out_error"], candidate["kind"]
+                rows.append({"method": item["method"], "factor": item["factor"], "group": item["group"], "factor_words": self.factor_words(item),
+                             "name": form_words(candidate["name"], kind), "kind": "law" if kind == "form" else "baseline", "fit": candidate["fit_error"],
+                             "held_out": parts["all"], "parts": parts, "headlined": (candidate["name"], kind) == (item["winner"], item["kind"]), "refused": candidate["refused"]})
         return rows
 
+    def meetings(self, task, response, source):
+        """Crossings, departures, ties and refusals of a task: `source` is data (paired differences) or laws (fitted curves)."""
+        return [item for item in self.crossings if (item["task"], item["response"], item["source"]) == (task, response, source)]
 
-def baseline_words(name):
-    """A baseline's name in words."""
-    return BASELINE_WORDS.get(name, str(name).replace("_", " "))
+    def place_words(self, item):
+        """Where a crossing lies on its factor: a model's name, or a level in the factor's units."""
+        name = str(item.get("at_name") or "")
+        readable = name and not is_number(name)
+        return name if readable else numbers.short(item.get("at")) if numbers.known(item.get("at")) else ""
+
+
+def named(item):
+    """An entry of laws.json with a task and a method also where a table made elsewhere has none."""
+    return {**item, "task": item.get("task") or "task", **({"method": item["method"] or "model"} if "method" in item else {})}
+
+
+def form_words(name, kind="form"):
+    """A form's or a baseline's name in words; a baseline is named differently from the form that it uses."""
+    return (FORM_WORDS if kind == "form" else BASELINE_WORDS).get(name, str(name).replace("_", " "))
 
 
 def same_factor(factor, wanted):
     """True where a law's factor is the wanted one; `size` stands for any count of model parameters."""
     return factor in SIZE_FACTORS if wanted == "size" else factor == wanted
+
+
+def is_number(text):
+    """True where a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

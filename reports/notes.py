@@ -1,28 +1,28 @@
-"""Warnings: from the laws, the trials and the table itself, each in plain words and with what to do next."""
-
-from reports import numbers
+"""Warnings: from the laws and from the runs, each in plain words and with what to do next."""
 
 ADVICE = {
     "LR_EDGE": "Add a learning rate beyond that end of the sweep and run again: only the sweep and the cells whose rate changes are run.",
-    "LR_VARIES": "Sweep at each data size: write `learning_rate: {sweep: [...], per: [finetuning_examples]}` for this method.",
-    "LR_FROZEN": "Sweep the learning rate instead of fixing it, or read every comparison as \N{LEFT DOUBLE QUOTATION MARK}at these learning rates\N{RIGHT DOUBLE QUOTATION MARK}.",
+    "LR_VARIES": "Sweep at each data size: `learning_rate: {sweep: [...], per: [finetuning_examples]}` for this method.",
+    "LR_FROZEN": "Sweep the learning rate at each level of this factor with `per`, or read the exponent as \N{LEFT DOUBLE QUOTATION MARK}at this learning rate\N{RIGHT DOUBLE QUOTATION MARK}.",
     "BUDGET_LIMITED": "Raise `finetune.steps` (more epochs) and run again: until then the effect of data is partly an effect of training time.",
-    "WORSE_THAN_BASE": "Look at the sweep: smaller learning rates may help; otherwise this method has nothing to offer with so few examples.",
-    "DIVERGED": "Widen the sweep towards smaller learning rates, or clip harder; these runs stand in no mean.",
-    "NO_HOLD_OUT": "Add `design.hold_out`, for example the largest data size, so that the laws can be judged on what they have not seen.",
-    "ONE_SEED": "Raise `design.seeds` to at least 2: without them chance cannot be told from a difference.",
-    "FEW_SIZES": "Add a fourth model size before trusting an exponent of model size beyond these models.",
-    "FEW_LEVELS": "Add levels of this factor: three or fewer describe it, they cannot test a law.",
-    "E_AT_BOUND": "Add larger data sizes: the floor of the loss is not seen yet, so do not read E or extrapolate far.",
-    "EXPONENT_HOLDS_ZERO": "Widen the range of this factor, or take its effect as not measurable here.",
+    "WORSE_THAN_BASE": "Try smaller learning rates; where they do not help, this method has nothing to offer with so few examples.",
+    "BOUND_REACHED": "Add larger data sizes or more levels: this parameter is not determined, so do not read it alone or extrapolate far.",
+    "INTERVAL_HOLDS_ZERO": "Widen the range of this factor or add seeds; until then take its effect as not measurable here.",
     "RANKING_REVERSES": "Do not read the order of methods beyond the measured data sizes.",
-    "CARRY_TIE": "Add larger data sizes: within the measured range the last value is as good a guess as any law.",
-    "SHARED_BASES": "Intervals are for these base models; pretrain more bases to speak about new ones.",
-    "SHARED_DATA": "Provide a training pool of at least four times the largest data size, so that seeds draw different data.",
-    "EMBEDDING_SHARE": "Use a smaller vocabulary or wider models: embeddings hold much of the weights.",
-    "RAW_CHECKPOINTS": "Use `checkpoints: {kind: decayed}`: points of one cosine run are not models trained to that budget.",
+    "FEW_LEVELS": "Add levels of this factor (four or more) before extrapolating along it.",
+    "NO_HELD_OUT": "Add `design.hold_out`, for example the largest data size, so that the laws are judged on what they have not seen.",
+    "NO_SEEDS": "Raise `design.seeds` to at least 2: without them chance cannot be told from a difference.",
+    "SHARED_SUBSETS": "Provide a training pool of at least four times the largest data size, so that seeds draw different data.",
+    "DIVERGED_CELLS": "Widen the sweep towards smaller learning rates, or clip harder; these runs stand in no mean.",
+    "MISSING_CELLS": "`tunelaw status` says what failed; run again to fill the gaps.",
+    "ZERO_DATA": "Nothing: the untouched base is compared, not fitted.",
+    "NOT_SEPARABLE": "Prefer the law of each level, or a form in which the exponent of data depends on the size.",
+    "NOT_CONVERGED": "Treat the parameters as unknown; try another form or add points.",
+    "STARTS_DISAGREE": "Treat the parameters as uncertain; try a form with fewer parameters or add points.",
+    "FACTOR_NOT_VARIED": "Add a grid that varies this factor, or take it out of `laws.factors`.",
     "TOO_FEW_POINTS": "Add cells, or ask for a form with fewer parameters.",
-    "NOT_CONVERGED": "Treat the parameters as unknown; another form or more points may be fitted.",
+    "TOO_FEW_LEVELS": "Add levels of this factor to a grid.",
+    "CONSTANT_RESPONSE": "Look at the sweep: every cell kept the untouched base.",
 }
 
 
@@ -31,7 +31,7 @@ def advice(name):
     return ADVICE.get(name, f"`tunelaw help {name}` says what it means and what to do.")
 
 
-def collect(measured, book, trials):
+def collect(measured, book):
     """All warnings as [{id, task, subject, message, advice, times}], the same ones counted together, in a stable order."""
     found = {}
 
@@ -44,45 +44,19 @@ def collect(measured, book, trials):
 
     for entry in book.laws:
         subject = f"{entry['method']}, {book.factor_words(entry)}, {entry['response'].replace('_', ' ')}"
-        for warning in entry.get("warnings") or []:
-            add(identity(warning), entry["task"], subject, message_of(warning))
-        if entry.get("refused"):
-            add(identity(entry["refused"]), entry["task"], subject, f"The {entry['form']} law was not fitted. {message_of(entry['refused'])}".strip())
+        for warning in entry["warnings"]:
+            add(warning["id"], entry["task"], subject, sentence(warning["message"]))
+        if entry["refused"]:
+            add(entry["refused"], entry["task"], subject, f"The {entry['form'].replace('_', ' ')} law was not fitted: {entry.get('reason') or entry['refused']}.")
     for warning in book.warnings:
-        add(identity(warning), warning.get("task", "") if isinstance(warning, dict) else "", warning.get("method", "") if isinstance(warning, dict) else "", message_of(warning))
-    for row in measured.diverged:
-        add("DIVERGED", row.get("task") or "task", row.get("method") or "model", "A run diverged and counts nowhere.")
-    for row in trials:
-        if row.get("chosen") in ("1", "True", "true") and row.get("at_edge"):
-            end = "highest" if row["at_edge"] == "high" else "lowest"
-            add("LR_EDGE", row.get("task") or "task", row.get("method") or "model",
-                f"The best learning rate at {row.get('level') or 'a corner'} is the {end} that was tried ({numbers.significant(row.get('learning_rate'), 2)}): a better one may lie beyond.")
-    for task in measured.tasks:
-        from_table(measured, task, add)
+        add(warning["id"], warning.get("task") or (measured.tasks[0] if len(measured.tasks) == 1 else ""), warning.get("method") or warning.get("factor") or warning.get("response") or "", sentence(warning["message"]))
+    if measured.diverged and not any(item["id"] == "DIVERGED_CELLS" for item in found.values()):
+        for row in measured.diverged:
+            add("DIVERGED_CELLS", row.get("task") or "task", row.get("method") or "model", "A run diverged and counts nowhere.")
     return sorted(found.values(), key=lambda item: (item["task"], item["id"], item["subject"]))
 
 
-def from_table(measured, task, add):
-    """Warnings that the results table itself gives rise to."""
-    for method in measured.methods(task):
-        cells = measured.at_default(task, method)
-        worse = [cell for cell in cells if cell.seeds and all(row.get("best_step") == 0 for row in cell.seeds.values())]
-        if worse:
-            add("WORSE_THAN_BASE", task, method, f"{len(worse)} of {numbers.plural(len(cells), 'cell')} keep the untouched base: no step of training improved it.")
-        if cells and max(len(cell.seeds) for cell in cells) < 2:
-            add("ONE_SEED", task, method, "Every cell was run with one seed: nothing is known about chance.")
-
-
-def identity(warning):
-    """The id of a warning, which laws.json holds as text or as an object."""
-    if isinstance(warning, dict):
-        return str(warning.get("id") or "WARNING")
-    return str(warning).split(":")[0].split(" ")[0]
-
-
-def message_of(warning):
-    """What a warning says, without its id."""
-    if isinstance(warning, dict):
-        return str(warning.get("message") or "")
-    head, _, rest = str(warning).partition(":")
-    return rest.strip() if rest else ("" if " " not in head else head)
+def sentence(text):
+    """A message as a sentence: a capital unless it starts with a name of the study, and a full stop."""
+    text = str(text).strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."

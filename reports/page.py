@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import zipfile
 
 from reports import charts, notes, numbers, plots, tables
 from reports.answer import answer
@@ -21,6 +22,7 @@ FIGURES = {
     "loss-by-size": lambda scene, task: plots.loss_by_factor(scene, task, "size"),
     "loss-by-pretraining": lambda scene, task: plots.loss_by_factor(scene, task, "pretraining_tokens"),
     "loss-by-adapter": lambda scene, task: plots.loss_by_factor(scene, task, "peft_parameters"),
+    "forgetting-by-data": lambda scene, task: plots.loss_by_data(scene, task, "pretraining_loss"),
     "exponents": charts.exponents,
     "errors": charts.errors,
 }
@@ -31,14 +33,14 @@ class Report:
 
     def __init__(self, folder):
         self.folder = read_folder(folder)
-        self.measured = Measured(self.folder.rows, self.folder.plan)
+        self.book = LawBook(self.folder.laws, draws_of(self.folder))
+        self.measured = Measured(self.folder.rows, self.folder.plan, self.book.crossings)
         if not self.measured.cells:
             raise ReportError(f"{self.folder.path / 'results.csv'}: no row with status ok; there is nothing to report. `tunelaw status` says what failed")
-        self.book = LawBook(self.folder.laws)
         self.tasks = self.measured.tasks
         methods = unique(method for task in self.tasks for method in self.measured.methods(task))
         self.scene = Scene(self.measured, self.book, entropy_of(self.folder.run, self.tasks), {method: str(i % STYLES) for i, method in enumerate(methods)})
-        self.warnings = notes.collect(self.measured, self.book, self.folder.trials)
+        self.warnings = notes.collect(self.measured, self.book)
         self.answers = [answer(self.measured, self.book, self.folder.trials, task) for task in self.tasks]
         self.tables = tables.all_tables(self.measured, self.book, self.folder, self.warnings, self.tasks)
         self.study = str(self.folder.plan.get("study") or self.folder.path.resolve().name)
@@ -91,6 +93,16 @@ class Report:
         for key, words in (("test_sets", "Test set"), ("tokenizer", "Tokenizer"), ("digests", "Digest")):
             rows += flat(words, data.get(key))
         return rows
+
+
+def draws_of(folder):
+    """The bootstrap draws beside laws.json: {law id: array}."""
+    from laws import load
+
+    try:
+        return load(folder.path).draws
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ReportError(f"{folder.path / 'laws.draws.npz'}: cannot be read ({error}); `tunelaw fit {folder.path}` writes it again") from None
 
 
 def flat(words, value):

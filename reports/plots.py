@@ -150,7 +150,7 @@ def loss_by_data(scene, task, response="test_loss"):
             if not own:
                 continue
             grid = geometric(min(c.examples for c in own), max(c.examples for c in own))
-            curve = scene.book.curve(task, method, response, "size", [place_of(own[0], finetuning_examples=d) for d in grid])
+            curve = scene.book.curve(task, method, scene.book.loss if response == "test_loss" else response, "size", [place_of(own[0], finetuning_examples=d) for d in grid])
             curves.append(curve)
             draw_curve(panel, scene, method, curve, grid)
             if curve is None:
@@ -182,7 +182,7 @@ def loss_by_data(scene, task, response="test_loss"):
 def place_of(cell, **changed):
     """The factors of a cell as the laws know them, with some changed."""
     row = next(iter(cell.seeds.values()))
-    names = (*SIZE_COLUMNS, "pretraining_tokens", "peft_parameters", "finetuning_examples")
+    names = (*SIZE_COLUMNS, "pretraining_tokens", "peft_parameters", "finetuning_examples", "model_size")
     return {**{name: row[name] for name in names if row.get(name) is not None}, **changed}
 
 
@@ -270,7 +270,7 @@ def loss_by_factor(scene, task, factor):
             if len(own) > 1:
                 grid = geometric(value(own[0]), value(own[-1]))
                 column = scene.book.size_column if factor == "size" else factor
-                curve = scene.book.curve(task, method, "test_loss", factor, [place_of(own[0], **{column: v}) for v in grid])
+                curve = scene.book.curve(task, method, scene.book.loss, factor, [place_of(own[0], **{column: v}) for v in grid])
                 draw_curve(panel, scene, method, curve, grid)
                 curves.append(curve)
             if curve is None:

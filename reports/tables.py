@@ -3,10 +3,18 @@
 import dataclasses
 
 from reports import numbers
-from reports.cells import BASE, correlation
+from reports.lawbook import form_words
 from reports.numbers import count, fixed, level, listed, short, signed, significant
 
 PARTS = (("interior", "interior"), ("edge_size", "larger models"), ("edge_data", "more data"), ("corner", "both"))
+
+
+KINDS = {"none": "no crossing", "tie": "tie throughout"}
+
+
+def four(value):
+    """An error in nats, to four digits."""
+    return fixed(value, 4)
 
 
 @dataclasses.dataclass
@@ -53,8 +61,8 @@ def bounds(value):
 
 def all_tables(measured, book, folder, warnings, task_names):
     """Every table with at least one row, in the order of the report."""
-    made = [warning_table(warnings), law_table(book, task_names), error_table(book, task_names), crossing_table(book), forgetting_table(measured, task_names),
-            sweep_table(folder.trials), budget_table(folder.trials), correlation_table(measured, folder, task_names), pair_table(measured, task_names), result_table(folder)]
+    made = [warning_table(warnings), law_table(book), error_table(book, task_names), crossing_table(book), forgetting_table(measured, task_names),
+            sweep_table(folder.trials), budget_table(folder.trials), correlation_table(book), pair_table(measured, task_names), result_table(folder)]
     return [table.shown() for table in made if table and table.rows]
 
 
@@ -63,21 +71,17 @@ def warning_table(warnings):
     return Table("warnings", "Warnings, and what to do next", "", columns, warnings)
 
 
-def law_table(book, tasks):
+def law_table(book):
     """Every law: expression, parameters with intervals, errors, or why it was refused."""
-    names = list(dict.fromkeys(name for entry in book.laws for name in entry.get("parameters") or {}))
-    rows = []
-    for entry in book.laws:
-        held = entry.get("held_out_error") or {}
-        rows.append({"task": entry["task"], "method": entry["method"], "response": entry["response"].replace("_", " "), "factor": book.factor_words(entry), "form": entry["form"],
-                     "expression": entry.get("expression"), "headline": "headlined" if book.headlined(entry) else "", **(entry.get("parameters") or {}),
-                     "points": entry.get("points"), "held": entry.get("held_out_points"), "fit": entry.get("fit_error"), "error": held.get("all"),
-                     "refused": book.refusal(entry)})
+    names = list(dict.fromkeys(name for entry in book.laws for name in entry["parameters"]))
+    rows = [{"task": entry["task"], "method": entry["method"], "response": entry["response"].replace("_", " "), "factor": book.factor_words(entry), "form": form_words(entry["form"]),
+             "expression": entry["expression"], "headline": "headlined" if book.headlined(entry) else "", **entry["parameters"], "points": entry["points"], "held": entry["held_out_points"],
+             "fit": entry["fit_error"], "error": entry["held_out_error"]["all"], "refused": entry["refused"], "reason": entry.get("reason") if entry["refused"] else None} for entry in book.laws]
     columns = [Column("task", "task"), Column("response", "response"), Column("method", "method"), Column("factor", "over"), Column("form", "form"), Column("headline", "headline"),
-               Column("refused", "refused"), *[Column(name, name, bounds) for name in names], Column("points", "points", count), Column("held", "held out", count),
-               Column("fit", "fit error, nats", lambda v: fixed(v, 4)), Column("error", "held-out error, nats", lambda v: fixed(v, 4)), Column("expression", "expression")]
-    return Table("laws", "Laws", "Parameters with 95 % intervals, given these base models. X is the law\N{RIGHT SINGLE QUOTATION MARK}s factor, D the number of finetuning examples, "
-                 "losses in nats per token. Full precision stands in laws.json.", columns, rows)
+               *[Column(name, name, bounds) for name in sorted(names, key=lambda n: "A B E alpha beta gamma tau".find(n))], Column("points", "points", count), Column("held", "held out", count),
+               Column("fit", "fit error", four), Column("error", "held-out error", four), Column("expression", "expression"), Column("refused", "refused"), Column("reason", "why")]
+    return Table("laws", "Laws", "Parameters with 95 % intervals, given these base models; errors are mean absolute deviations in nats. X is the law\N{RIGHT SINGLE QUOTATION MARK}s factor, "
+                 "N model size, P pretraining tokens, T trained adapter parameters, D finetuning examples. Full precision stands in laws.json.", columns, rows, len(rows) > 12)
 
 
 def error_table(book, tasks):
@@ -88,23 +92,26 @@ def error_table(book, tasks):
             for row in book.errors(task, response):
                 rows.append({"task": task, "response": response.replace("_", " "), "method": row["method"], "factor": row["factor_words"], "name": row["name"], "kind": row["kind"],
                              "headline": "headlined" if row["headlined"] else "", "fit": row["fit"], "all": row["held_out"], **{key: row["parts"].get(key) for key, _ in PARTS}})
-    four = lambda v: fixed(v, 4)
     columns = [Column("task", "task"), Column("response", "response"), Column("method", "method"), Column("factor", "over"), Column("name", "form or baseline"), Column("kind", "kind"),
                Column("headline", "headline"), Column("fit", "fit", four), Column("all", "held out", four), *[Column(key, words, four) for key, words in PARTS]]
-    return Table("errors", "Errors of forms and baselines", "Mean absolute deviation in nats, on the fitted cells and on cells held out inside the range, beyond it in model size, in data, or in both.", columns, rows)
+    return Table("errors", "Errors of forms and baselines", "Mean absolute deviation in nats, on the fitted cells and on cells held out inside the range, beyond it in model size, in data, or in both. "
+                 "Baselines: carry the last value; the log-log line through the last two points; a power law of its own at every level.", columns, rows, len(rows) > 24)
 
 
 def crossing_table(book):
-    """Crossings, departures and ties of pairs of methods, as the laws see them."""
+    """Crossings, departures and ties of pairs of methods, from the paired differences and from the laws."""
     rows = []
     for item in book.crossings:
-        examples = item.get("examples") or {}
-        rows.append({"task": item.get("task"), "response": str(item.get("response", "")).replace("_", " "), "factor": book.factor_words(item), "at": book.place_words(item), "pair": f"{item.get('first')} and {item.get('second')}",
-                     "kind": item.get("kind"), "value": examples.get("value"), "interval": numbers.interval(examples.get("low"), examples.get("high"), level) if examples else None,
-                     "inside": {True: "yes", False: "no"}.get(item.get("inside")), "share": item.get("share"), "cost": item.get("cost")})
-    columns = [Column("task", "task"), Column("response", "response"), Column("factor", "over"), Column("at", "at"), Column("pair", "methods"), Column("kind", "what"), Column("value", "examples", level),
-               Column("interval", "95 % interval"), Column("inside", "inside the data"), Column("share", "share of draws", numbers.percent), Column("cost", "at equal")]
-    return Table("crossings", "Where methods meet and part", "A crossing is where two laws are equal; a departure, after a tie, where two methods differ by more than max(0.01 nats, 2 standard errors).", columns, rows, len(rows) > 30)
+        examples = item["examples"] or {}
+        rows.append({"task": item["task"], "response": item["response"].replace("_", " "), "factor": book.factor_words(item), "at": book.place_words(item), "pair": f"{item['first']} and {item['second']}",
+                     "source": "paired runs" if item["source"] == "data" else "laws", "kind": KINDS.get(item["kind"], item["kind"]), "leader": item["leader"], "value": examples.get("value"),
+                     "interval": numbers.interval(examples.get("low"), examples.get("high"), level) if examples else None, "inside": {True: "yes", False: "no"}.get(item["inside"]),
+                     "share": item["share"], "reason": item["refused"]})
+    columns = [Column("task", "task"), Column("response", "response"), Column("factor", "over"), Column("at", "at"), Column("pair", "methods"), Column("source", "seen in"), Column("kind", "what"),
+               Column("leader", "ahead after"), Column("value", "examples", level), Column("interval", "95 % interval"), Column("inside", "inside the data"), Column("share", "share of draws", numbers.percent),
+               Column("reason", "refused")]
+    return Table("crossings", "Where methods meet and part", "A crossing is where two methods change places; a departure, after a tie, is where they differ by more than max(0.01 nats, 2 standard errors). "
+                 "Comparisons are at equal data. \N{LEFT DOUBLE QUOTATION MARK}none\N{RIGHT DOUBLE QUOTATION MARK} as a method is the untouched base.", columns, rows, len(rows) > 24)
 
 
 def forgetting_table(measured, tasks):
@@ -144,23 +151,14 @@ def budget_table(trials):
     return Table("budget", "Budget checks", "One more run a method with twice the steps: a gain says that the budget, not only the data, limits the method.", columns, rows)
 
 
-def correlation_table(measured, folder, tasks):
-    """Pearson and Spearman of the loss of a test set with its other metrics, for every method, over all cells."""
-    rows = []
-    for task in tasks:
-        for name in folder.columns:
-            test, dot, metric = name.rpartition(".")
-            if not dot or metric == "loss" or "@" in metric:
-                continue
-            loss = f"{test}.loss" if f"{test}.loss" in folder.columns else "test_loss"
-            for method in measured.methods(task):
-                pairs = [(row[loss], row[name]) for cell in measured.cells.values() if (cell.task, cell.method) == (task, method) for row in cell.seeds.values()
-                         if isinstance(row.get(loss), float) and isinstance(row.get(name), float)]
-                pearson, spearman = correlation([a for a, _ in pairs], [b for _, b in pairs])
-                if pearson is not None:
-                    rows.append({"task": task, "set": test, "metric": metric, "method": method, "pearson": pearson, "spearman": spearman, "runs": len(pairs)})
-    columns = [Column("task", "task"), Column("set", "test set"), Column("metric", "metric"), Column("method", "method"), Column("pearson", "Pearson", signed), Column("spearman", "Spearman", signed), Column("runs", "runs", count)]
-    return Table("correlations", "Loss against the metrics", "Correlation over all runs of a method; \N{MINUS SIGN}1 says that a lower loss always comes with a higher score.", columns, rows)
+def correlation_table(book):
+    """Pearson and Spearman of the test loss with every other metric."""
+    rows = [{"task": item["task"], "metric": item["metric"], "method": item["method"], "rows": item["rows"], **{f"{kind}_{part}": (item[kind] or {}).get(part) for kind in ("pearson", "spearman") for part in "rp"}}
+            for item in book.correlations if item["pearson"] or item["spearman"]]
+    small = lambda v: significant(v, 2)
+    columns = [Column("task", "task"), Column("metric", "metric"), Column("method", "method"), Column("pearson_r", "Pearson", signed), Column("pearson_p", "p", small), Column("spearman_r", "Spearman", signed),
+               Column("spearman_p", "p", small), Column("rows", "runs", count)]
+    return Table("correlations", "Loss against the metrics", "Correlation of test loss with each metric over all runs of a method; \N{MINUS SIGN}1 says that a lower loss always comes with a higher score.", columns, rows)
 
 
 def pair_table(measured, tasks):
