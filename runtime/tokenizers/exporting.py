@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from runtime.tokenizers.load import Tokenizer, load
+from runtime.tokenizers.loading import Tokenizer, load
 
 _SPACE = "\u2581"
 
@@ -15,6 +15,7 @@ def to_huggingface(tokenizer: Path | str, folder: Path | str) -> None:
     """Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json (and tokenizer.model where there is one) into `folder`.
 
     A text gets the begin sign by default, as the models are trained; `add_special_tokens=False` gives the ids of `Tokenizer.encode`.
+    One difference is Hugging Face's own: where a text spells out a special token (`</s>`), it is read as that token there.
     """
     ours = load(tokenizer)
     folder = Path(folder)

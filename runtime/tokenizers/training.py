@@ -19,7 +19,9 @@ MODELS = ("unigram", "bpe")
 
 _MOST_CHARACTERS = 6_000_000   # more text changes a vocabulary of thousands little, and takes minutes
 _LONGEST_LINE = 1_000          # characters; sentencepiece would leave out longer lines without a word
-_SPACES = [0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
+_ALPHABET = 200                # characters; the English and German novels have 132, Chinese text thousands
+_SPACES = [0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000,
+           0x2581]  # the last is sentencepiece's own sign for a space
 _NOTHING = [*range(0x01, 0x09), *range(0x0E, 0x20), 0x7F, 0xAD, 0x200B, 0x200C, 0x200E, 0x200F, 0x2060, 0xFEFF]
 
 
@@ -36,8 +38,8 @@ def train(texts: Sequence[str], model: str, vocabulary: int, seed: int = 0) -> b
     if not lines:
         raise TokenizerError("tokenizer: the pretraining text is empty; there is nothing to train a tokenizer on")
     characters = Counter(character for line in lines for character in line)
-    # Small alphabets are kept whole; of thousands of characters the rarest 0.05 % of the text become unknown.
-    coverage = 1.0 if 8 * len(characters) <= vocabulary else 0.9995
+    # An alphabet is kept whole; of thousands of characters the rarest, 0.05 % of the text, become unknown.
+    coverage = 1.0 if len(characters) <= _ALPHABET else 0.9995
     try:
         return _without_paths(_run(lines, model, vocabulary, coverage))
     except RuntimeError as error:
