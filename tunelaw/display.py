@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 
 PLAIN_EVERY = 5.0  # seconds between two plain lines
 LIVE_PER_SECOND = 4
@@ -55,6 +56,7 @@ class Display:
         self.start = self.last = time.monotonic()
         self.live = None
         self.busy_with_others: set[str] = set()
+        self.warnings: Counter[str] = Counter()
 
     def __enter__(self):
         if self.is_live:
@@ -73,6 +75,9 @@ class Display:
         if self.live is not None:
             self.live.__exit__(*failure)
             self.live = None
+        for name, count in self.warnings.items():
+            if count > 1:
+                self.say(f"warning[{name}]: {count} jobs; `tunelaw help {name}` says what it means")
 
     def watch(self, driver) -> None:
         """Names the driver whose state is shown."""
@@ -95,7 +100,9 @@ class Display:
                 self.say("stopping at once")
         elif kind == "end":
             for warning in event["record"]["run"]["warnings"]:
-                self.say(f"warning[{warning['id']}]: {event['job']}: {warning['message']}")
+                self.warnings[warning["id"]] += 1
+                if self.warnings[warning["id"]] == 1:  # the laws and the report name every cell; here one is enough
+                    self.say(f"warning[{warning['id']}]: {event['job']}: {warning['message']}; others like it are counted at the end")
         if self.live is None and kind in ("tick", "end") and time.monotonic() - self.last >= PLAIN_EVERY:
             self.say(self.summary())
             for name in self.driver.running:
