@@ -172,7 +172,7 @@ def level(study: Study, size: str, tokens: int, text: Any, tokenizer_key: Any, t
         study, size, text, tokenizer_key, role="level", trunk=trunk_key, trunk_step=start if trunk_key is not None else 0, steps=steps
     )
     if trunk_key is None and identity["optimizer"]["schedule"] == "wsd":
-        identity["optimizer"]["decay_steps"] = steps - start
+        identity["decay_start"] = start
     return identity
 
 
