@@ -10,11 +10,12 @@ from reports.numbers import listed
 
 @dataclasses.dataclass
 class TaskAnswer:
-    """What is said about one task: a lead sentence, then (topic, sentence) pairs; `facts` are the numbers behind it."""
+    """What is said about one task: a lead sentence, the main (topic, sentence) pairs, then `more` of them; `facts` are the numbers behind it."""
 
     task: str
     lead: str
     lines: list
+    more: list
     facts: dict
 
 
@@ -31,9 +32,9 @@ def answer(measured, book, trials, task):
             lines.append(("Against the untouched base", gained))
     forgotten = forgetting(measured, task)
     lines.append(("Forgetting", forgotten["text"]))
-    lines += law_lines(measured, book, task)
+    main, more = law_lines(measured, book, task)
     facts = {"methods": methods, "sizes": sizes, "segments": [part for parts in stretches.values() for part in parts], "forgetting": forgotten["rows"]}
-    return TaskAnswer(task, lead(measured, task, stretches), lines, facts)
+    return TaskAnswer(task, lead(measured, task, stretches), lines + main, more, facts)
 
 
 # -- who wins ----------------------------------------------------------------------------------------------------------
@@ -251,15 +252,15 @@ def forgetting(measured, task):
 
 # -- what the laws say -------------------------------------------------------------------------------------------------
 def law_lines(measured, book, task):
-    """What the laws can and cannot say: one line a factor, where methods meet, and the limits."""
+    """What the laws can and cannot say: (the first factor and the limits, then the other factors and where methods meet)."""
     entries = book.select(task, response=book.loss)
     if not entries:
-        return [("Laws", "No law of the test loss was fitted for this task.")]
+        return [("Laws", "No law of the test loss was asked for in this task.")], []
     lines = []
     for factor, group in dict.fromkeys((entry["factor"], entry["group"]) for entry in entries):
         words = [text for text in (law_words(book, task, method, factor, group) for method in measured.methods(task)) if text]
         about = book.factor_words({"factor": factor, "group": group})
-        lines.append((f"Laws of {about}" + ("" if about.startswith(("data", "all")) else " and data"), "\n".join(words)))
+        lines.append((f"Laws over {about}" + ("" if about.startswith(("data", "all")) else " and data"), "\n".join(words)))
     parted = parting_words(book, task)
     if parted:
         lines.append(("Where methods part", parted))
@@ -272,7 +273,7 @@ def law_lines(measured, book, task):
     fitted = {cell.size for method in measured.methods(task) for cell in measured.at_default(task, method) if not cell.held_out}
     if len(fitted) < 4 and book.select(task, response=book.loss, factor="size"):
         limits.append(f"{numbers.plural(len(fitted), 'fitted model size')} can describe an exponent of model size but not test it: a larger model is outside what these laws can say.")
-    return lines + [("What they cannot say", " ".join(limits))] if limits else lines
+    return lines[:1] + ([("What the laws cannot say", " ".join(limits))] if limits else []), lines[1:]
 
 
 def law_words(book, task, method, factor, group):
@@ -288,18 +289,18 @@ def law_words(book, task, method, factor, group):
     rival = min((row for row in rows if row["kind"] == "baseline"), key=lambda row: row["held_out"], default=None)
     own = min((row for row in rows if row["kind"] == "law"), key=lambda row: row["held_out"], default=None)
     if item.get("kind") == "form":
-        against = f"; the best baseline ({rival['name']}) misses by {numbers.fixed(rival['held_out'], 4)}" if rival else ""
-        return f"{method}: the {own['name']} law is headlined. It misses {cells_held(item)} by {numbers.fixed(own['held_out'], 4)} nats on average{against}."
+        against = f"; the best naive baseline ({rival['name']}) by {numbers.fixed(rival['held_out'], 4)}" if rival else ""
+        return f"{method}: the {own['name']} law is headlined, off by {numbers.fixed(own['held_out'], 4)} nats on {cells_held(item)}{against}."
     if item.get("kind") == "baseline":
-        against = f", against {numbers.fixed(own['held_out'], 4)} for the best law ({own['name']})" if own else ""
-        return f"{method}: no law is headlined. A naive baseline ({rival['name']}) misses {cells_held(item)} by only {numbers.fixed(rival['held_out'], 4)} nats on average{against}."
+        against = f"; the best law ({own['name']}) by {numbers.fixed(own['held_out'], 4)}" if own else ""
+        return f"{method}: no law is headlined. A naive baseline ({rival['name']}) is off by only {numbers.fixed(rival['held_out'], 4)} nats on {cells_held(item)}{against}."
     best = min((entry for entry in entries if not entry["refused"]), key=lambda entry: entry["fit_error"])
     return f"{method}: nothing is headlined{': ' + item['reason'] if item.get('reason') else ''}. The {best['form'].replace('_', ' ')} law describes the fitted points to {numbers.fixed(best['fit_error'], 4)} nats."
 
 
 def cells_held(item):
     """`the 3 held-out cells`."""
-    return f"the {numbers.plural(item['cells'], 'held-out cell')}" if numbers.known(item.get("cells")) else "held-out cells"
+    return "the only held-out cell" if item["cells"] == 1 else f"the {numbers.count(item['cells'])} held-out cells"
 
 
 def parting_words(book, task):

@@ -3,7 +3,7 @@
 import itertools
 
 from reports import numbers
-from reports.cells import BASE, TIE
+from reports.cells import BASE, TIE, unique
 from reports.figure import Figure, glyph
 from reports.plots import clipped, margin, size_title
 from reports.svg import BOLD, CHARACTER, Axis, Panel, bent_axis, level_axis, linear_axis, marker_path
@@ -19,7 +19,7 @@ def winner_map(scene, task):
     sizes = [size for size in sizes if any(contests[size, d] for d in levels)]
     if not sizes:
         return None
-    left, wide, tall = 66, max(72, min(128, 300 // len(sizes))), 50
+    left, wide, tall = 66, max(62, min(120, 272 // len(sizes))), 50
     panel = Panel(None, None, "", width=left + wide * len(sizes) + 14, height=24 + tall * len(levels) + 50, left=left, right=14, top=24, bottom=50)
     for row, d in enumerate(reversed(levels)):
         top = 24 + row * tall
@@ -162,8 +162,8 @@ def errors(scene, task):
             groups.setdefault((row["factor_words"], row["method"]), []).append(row)
     if not groups:
         return None
-    panels = []
-    for (factor, method), rows in groups.items():
+    panels, order = [], unique(factor for factor, _ in groups)
+    for (factor, method), rows in sorted(groups.items(), key=lambda pair: order.index(pair[0][0])):
         rows = sorted(rows, key=lambda row: row["held_out"])
         top, tall = max(row["held_out"] for row in rows) or 1.0, 23
         left = 18 + 11 * CHARACTER * max(len(row["name"]) for row in rows)

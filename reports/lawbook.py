@@ -8,8 +8,8 @@ from reports import numbers
 FACTOR_WORDS = {"non_embedding_parameters": "model size", "model_parameters": "model size", "pretraining_tokens": "pretraining tokens",
                 "peft_parameters": "adapter parameters", "all": "all factors", "finetuning_examples": "data size"}
 SIZE_FACTORS = ("non_embedding_parameters", "model_parameters")
-BASELINE_WORDS = {"carry_last": "carry the last value", "last_two": "line through last two", "power": "own power per level"}
-FORM_WORDS = {"all_factors": "all factors at once"}
+BASELINE_WORDS = {"carry_last": "carry the last value", "last_two": "line through the last two", "power": "power law per level"}
+FORM_WORDS = {"all_factors": "all-factors"}
 
 
 @dataclasses.dataclass

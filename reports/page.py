@@ -138,7 +138,7 @@ def build(folder, out=None):
     figures = report.figures()
     content = document(report, figures)
     pages = environment()
-    context = {"report": report, "figures": figures, "tables": report.tables, "main_warnings": main_warnings(report.warnings), "numbers": numbers,
+    context = {"report": report, "figures": figures, "tables": report.tables, "main_warnings": notes.main_points(report.warnings, set(report.scene.styles)), "numbers": numbers,
                "legend_box": legend_box, "sheets": [style_sheet(name) for name in ("colours.css", "figures.css", "page.css")], "markdown": markdown}
     write(out / FILES["html"], pages.get_template("report.html.j2").render(**context))
     write(out / FILES["md"], pages.get_template("report.md.j2").render(**context))
@@ -146,20 +146,11 @@ def build(folder, out=None):
     return {**content, "files": {kind: str(out / name) for kind, name in FILES.items()}}
 
 
-def main_warnings(warnings):
-    """One line a kind of warning and task: what it says and whom it concerns, most frequent first."""
-    groups = {}
-    for item in warnings:
-        groups.setdefault((item["task"], item["id"]), []).append(item)
-    return [{"id": name, "task": task, "subjects": unique(item["subject"] for item in items), "message": items[0]["message"], "advice": items[0]["advice"]}
-            for (task, name), items in sorted(groups.items(), key=lambda pair: -sum(item["times"] for item in pair[1]))]
-
-
 def document(report, figures):
     """What report.json holds (schemas/report.schema.json)."""
     return {
         "tunelaw": 1, "study": report.study, "about": report.about,
-        "answers": [{"task": item.task, "lead": item.lead, "lines": [{"topic": topic, "text": text} for topic, text in item.lines], "facts": item.facts} for item in report.answers],
+        "answers": [{"task": item.task, "lead": item.lead, "lines": [{"topic": topic, "text": text} for topic, text in item.lines + item.more], "facts": item.facts} for item in report.answers],
         "figures": [{"name": figure.name, "task": task, "title": figure.title, "caption": figure.caption} for task, found in figures.items() for figure in found],
         "tables": [{"name": table.name, "title": table.title, "columns": [{"key": c.key, "heading": c.heading} for c in table.columns],
                     "rows": [{c.key: row.get(c.key) for c in table.columns} for row in table.rows]} for table in report.tables],

@@ -38,14 +38,14 @@ def margin(names):
     return 22 + max((len(clipped(name)) for name in names), default=4) * 11 * BOLD
 
 
-def y_axes(groups, label, include=()):
+def y_axes(groups, label, include=(), pad=0.06):
     """One y axis a panel: shared by all panels where that does not squash them."""
     ranges = [max(values) - min(values) for values in groups if values]
     everything = [value for values in groups for value in values]
     if everything and max(ranges) * SHARED_SCALE >= max(everything) - min(everything):
-        axis = linear_axis(everything, label, include=include)
+        axis = linear_axis(everything, label, pad, include=include)
         return [axis] * len(groups), True
-    return [linear_axis(values, label, include=include) for values in groups], False
+    return [linear_axis(values, label, pad, include=include) for values in groups], False
 
 
 def size_title(scene, size):
@@ -110,7 +110,7 @@ def curve_words(scene, curves):
         return "No law was fitted here: points are joined by straight lines."
     words = []
     if any(curve.headlined for curve in drawn):
-        words.append("Curves are the headlined laws with their 95 % bands, as far as they are known.")
+        words.append("Curves are the headlined laws" + (" with their 95 % bands." if any(c.headlined and c.points[0][1] is not None for c in drawn) else "."))
     if any(not curve.headlined for curve in drawn):
         words.append("Faint curves are laws that a simpler baseline beats on the held-out points, or that nothing confirms: they are drawn to be judged, not trusted.")
     if any(curve is None for curve in curves):
@@ -130,7 +130,7 @@ def loss_by_data(scene, task, response="test_loss"):
     bases = {size: measured.base(task, size, response) for size in sizes}
     groups = [[v for cells in rows[size].values() for c in cells for v in c.values(response).values()] + ([bases[size]] if bases[size] is not None else [])
               for size in sizes]
-    axes, shared = y_axes(groups, NATS, include=[floor] if floor is not None else ())
+    axes, shared = y_axes(groups, NATS if response == "test_loss" else "loss on base text, nats per token", include=[floor] if floor is not None else ())
     names = [*methods, "base"] + (["entropy"] if floor is not None else [])
     panels, curves, outside = [], [], False
     for size, y in zip(sizes, axes):
@@ -140,7 +140,7 @@ def loss_by_data(scene, task, response="test_loss"):
         fitted = [c.examples for c in cells if not c.held_out]
         if fitted and max(c.examples for c in cells) > max(fitted):
             outside = True
-            panel.strip(max(fitted), x.high, "held out")
+            panel.strip(max(fitted), x.high)
         if bases[size] is not None:
             panel.level(bases[size], "base")
         if floor is not None:
@@ -155,7 +155,7 @@ def loss_by_data(scene, task, response="test_loss"):
             draw_curve(panel, scene, method, curve, grid)
             if curve is None:
                 join(panel, scene, own, response, lambda c: c.examples)
-            last = curve.points[-1][0] if curve and y.low <= (curve.points[-1][0] or math.inf) <= y.high else own[-1].mean(response)
+            last = curve.points[-1][0] if curve and curve.headlined and y.low <= (curve.points[-1][0] or math.inf) <= y.high else own[-1].mean(response)
             panel.end(last, clipped(method), scene.styles[method])
         draw_cells(panel, scene, cells, response, lambda c: c.examples)
         panels.append(panel)
@@ -167,14 +167,15 @@ def loss_by_data(scene, task, response="test_loss"):
         legend += [(glyph("held"), "held out: never fitted")]
     if any(curve is not None and curve.headlined for curve in curves):
         legend += [(glyph("band"), "law and 95 % band")]
+    if outside:
+        legend += [(glyph("outside"), "beyond the fitted data")]
     if any(bases[size] is not None for size in sizes):
         legend += [(glyph("base"), "untouched base")]
     if floor is not None:
         legend += [(glyph("floor"), "exact entropy of the generator")]
     what = "Test loss" if response == "test_loss" else "Loss on the base\N{RIGHT SINGLE QUOTATION MARK}s own held-out text after finetuning"
     caption = (f"{what} in nats per target token, lower is better, against the number of finetuning examples (log scale), one panel for each model size; the markers of the methods stand slightly side by side."
-               f" {curve_words(scene, curves)}" + (" The shaded range lies beyond the fitted data." if outside else "")
-               + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale."))
+               f" {curve_words(scene, curves)}" + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale."))
     title = "Loss against data size" if response == "test_loss" else "Forgetting against data size"
     return Figure("loss-by-data" if response == "test_loss" else "forgetting-by-data", task, title, caption, panels, legend)
 
@@ -198,7 +199,7 @@ def learning_forgetting(scene, task):
     known = {size: [start[size]] if None not in start[size] else [] for size in sizes}
     ys = [[c.mean("test_loss") for found in rows[size].values() for c in found] + [p[1] for p in known[size]] for size in sizes]
     xs = [[c.mean("pretraining_loss") for found in rows[size].values() for c in found] + [p[0] for p in known[size]] for size in sizes]
-    axes_y, same_y = y_axes(ys, NATS)
+    axes_y, same_y = y_axes(ys, NATS, pad=0.13)
     axes_x, same_x = y_axes(xs, "loss on base text, nats per token")
     panels = []
     for size, x, y in zip(sizes, axes_x, axes_y):
@@ -215,7 +216,7 @@ def learning_forgetting(scene, task):
             x_end, y_end = path[-1]
             far = panel.at_x(x_end) > panel.width - panel.right - 70
             panel.word(x_end, y_end, f"{clipped(method)} {numbers.level(own[-1].examples)}", f"end t{scene.styles[method]}",
-                       "end" if far else "start", dx=-8 if far else 8, dy=-7 if far else 4)
+                       "end" if far else "start", dx=-6 if far else 8, dy=16 if far else 4)
         for p in known[size]:
             panel.marker(*p, "b", note=f"untouched base: {numbers.nats(p[1])}, base text {numbers.nats(p[0])}")
         panels.append(panel)
@@ -275,7 +276,7 @@ def loss_by_factor(scene, task, factor):
                 curves.append(curve)
             if curve is None:
                 join(panel, scene, own, "test_loss", value)
-            last = curve.points[-1][0] if curve and y.low <= (curve.points[-1][0] or math.inf) <= y.high else own[-1].mean("test_loss")
+            last = curve.points[-1][0] if curve and curve.headlined and y.low <= (curve.points[-1][0] or math.inf) <= y.high else own[-1].mean("test_loss")
             panel.end(last, clipped(method), scene.styles[method])
         draw_cells(panel, scene, cells, "test_loss", value)
         panels.append(panel)

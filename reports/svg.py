@@ -138,21 +138,15 @@ class Panel:
         if text:
             self.ends.append((at, text, f"t-{kind}", None))
 
-    def strip(self, low, high, text=""):
+    def strip(self, low, high):
         """Shades the plot between two x values: outside what the laws were fitted on."""
         a, b = self.at_x(low), self.at_x(high)
         self.under.insert(0, f'<rect class="strip" x="{a:.1f}" y="{self.top}" width="{b - a:.1f}" height="{self.height - self.top - self.bottom}"/>')
-        if text:
-            wide = len(text) * 10 * CHARACTER
-            middle = min(max((a + b) / 2, self.left + wide / 2 + 2), self.width - self.right - wide / 2 - 2)
-            self.over.append(self.text_at(middle, self.height - self.bottom - 6, text, "quiet", "middle"))
 
-    def ribbon(self, low, high, text=""):
+    def ribbon(self, low, high):
         """Shades the plot between two y values: the tie band."""
         a, b = self.at_y(high), self.at_y(low)
         self.under.insert(0, f'<rect class="strip" x="{self.left}" y="{a:.1f}" width="{self.width - self.left - self.right}" height="{b - a:.1f}"/>')
-        if text:
-            self.over.append(self.text_at(self.left + 5, a - 4, text, "quiet"))
 
     def end(self, y, text, style):
         """A direct label in the right margin, beside the last point of a line; labels are spread so that none overlaps."""
@@ -184,7 +178,7 @@ class Panel:
             last = at + wide / 2
             parts.append(f'<path class="axis" d="M{at:.1f} {floor}v4"/>')
             parts.append(self.text_at(at, floor + 16, text, "tick", "middle"))
-        if self.x:
+        if self.x and self.x.ticks:
             parts.append(f'<path class="axis" d="M{self.left} {floor}H{right}"/>')
             parts.append(self.text_at((self.left + right) / 2, self.height - 8, self.x.label, "label", "middle"))
         if self.title:

@@ -68,7 +68,7 @@ def all_tables(measured, book, folder, warnings, task_names):
 
 def warning_table(warnings):
     columns = [Column("id", "warning"), Column("task", "task"), Column("subject", "about"), Column("message", "what it says"), Column("advice", "what to do next"), Column("times", "times", count)]
-    return Table("warnings", "Warnings, and what to do next", "", columns, warnings)
+    return Table("warnings", "Warnings, and what to do next", "", columns, warnings, len(warnings) > 10)
 
 
 def law_table(book):
