@@ -45,6 +45,17 @@ def open_verified(path: str, digest: str | None, roots: Sequence[Path]) -> Path:
     return found
 
 
+def read_content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where it is gzipped (by its content, whatever its name). Raises DataError for a damaged one."""
+    data = path.read_bytes()
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: the gzip file is damaged or incomplete ({error}); copy it again") from None
+
+
 def read_texts(path: Path, format: str, column: Column | None = None, header: bool | None = None) -> list[str]:
     """The texts of a file: every line that is not blank (format text), or one column of a table. Raises DataError."""
     if format == "text":
@@ -125,7 +136,7 @@ def _tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(2**31 - 1)  # a cell may hold a whole document
-    reader = csv.reader(io.StringIO(_decode(path, _content(path)), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_decode(path, read_content(path)), newline=""), strict=True)
     while True:
         try:
             cells = next(reader)
@@ -167,7 +178,7 @@ def _parquet(path: Path, columns: list[Column]) -> Iterator[tuple[int, list]]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(_content(path)))
+        table = pyarrow.parquet.read_table(io.BytesIO(read_content(path)))
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
     names, values = table.column_names, []
@@ -186,16 +197,6 @@ def _parquet(path: Path, columns: list[Column]) -> Iterator[tuple[int, list]]:
         yield row, list(cells)
 
 
-def _content(path: Path) -> bytes:
-    data = path.read_bytes()
-    if data[:2] != b"\x1f\x8b":
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: the gzip file is damaged or incomplete ({error}); copy it again") from None
-
-
 def _decode(path: Path, data: bytes) -> str:
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
@@ -205,7 +206,7 @@ def _decode(path: Path, data: bytes) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    for row, line in enumerate(_decode(path, _content(path)).split("\n"), 1):
+    for row, line in enumerate(_decode(path, read_content(path)).split("\n"), 1):
         yield row, line.removesuffix("\r")
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from runtime import tokenizers
 from runtime.data.entropy import expected_entropy, rows_entropy
-from runtime.data.files import digest_of, open_verified, read_pairs, read_texts
+from runtime.data.files import digest_of, open_verified, read_content, read_pairs, read_texts
 from runtime.data.lexicon import World
 from runtime.data.rows import read_rows, write_rows, write_sources
 from runtime.data.world import pretraining_text, summaries, translations
@@ -36,13 +35,13 @@ def run_data(job: dict, store, context) -> dict:
 
 
 def run_tokenizer(job: dict, store, context) -> dict:
-    """Trains or copies a tokenizer into `context.staging`; metrics: vocabulary, and tokens per word on held-out text where it was trained."""
+    """Trains a tokenizer, or copies one (unpacked), into `context.staging`; metrics: vocabulary, and tokens per word on held-out text where it was trained."""
     identity = job["identity"]
     wanted = identity["tokenizer"]
     if wanted["kind"] == "file":
         path = open_verified(job["execution"]["path"], wanted["digest"], context.data_roots)
         out = context.staging / ("tokenizer.json" if wanted["format"] == "huggingface" else "tokenizer.model")
-        shutil.copyfile(path, out)
+        out.write_bytes(read_content(path))
         made = tokenizers.load(out)
         return _body({"vocabulary": made.vocabulary}, _digests(out))
     text = store.artifact(identity["text"])

@@ -1,5 +1,6 @@
 """Data and tokenizer jobs: artifacts, counts, digests, entropy, and errors that say what to do."""
 
+import gzip
 from types import SimpleNamespace
 
 import pytest
@@ -143,7 +144,7 @@ def test_changed_missing_and_empty_files_are_refused(bench):
         bench.run("role", {"role": "valid"}, {"paths": []})
 
 
-def test_a_tokenizer_brought_along_is_copied_as_it_is(bench):
+def test_a_tokenizer_brought_along_is_copied_plain_or_gzipped(bench):
     model = tokenizers.train(["some words to learn from, again and again"] * 5, "bpe", 30)
     (bench.data / "mine.model").write_bytes(model)
     digest = digest_of(bench.data / "mine.model")
@@ -151,6 +152,10 @@ def test_a_tokenizer_brought_along_is_copied_as_it_is(bench):
     body = bench.run("tokenizer", identity, {"path": "mine.model"}, run_tokenizer)
     assert body["metrics"] == {"vocabulary": 30} and body["digests"] == {"tokenizer.model": digest}
     assert (bench.artifact("tokenizer") / "tokenizer.model").read_bytes() == model
+    (bench.data / "mine.model.gz").write_bytes(gzip.compress(model))
+    identity["tokenizer"]["digest"] = digest_of(bench.data / "mine.model.gz")
+    bench.run("packed", identity, {"path": "mine.model.gz"}, run_tokenizer)
+    assert (bench.artifact("packed") / "tokenizer.model").read_bytes() == model
     identity["tokenizer"]["digest"] = "sha256:0"
     with pytest.raises(DataError, match="changed since the plan"):
         bench.run("other", identity, {"path": "mine.model"}, run_tokenizer)

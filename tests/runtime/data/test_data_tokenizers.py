@@ -117,6 +117,9 @@ def test_golden_ids(golden, source, tmp_path):
     rows = [json.loads(line) for line in shared(golden).read_text("utf-8").split("\n") if line]
     assert len(rows) == 88
     assert loaded.encode([row["text"] for row in rows]) == [row["ids"] for row in rows]
+    tokenizers.to_huggingface(path, tmp_path / "exported")
+    exported = tokenizers.load(tmp_path / "exported" / "tokenizer.json")
+    assert exported.encode([row["text"] for row in rows]) == [row["ids"] for row in rows]
     plain = [row for row in rows if loaded.eos not in row["ids"]]  # ours leaves special tokens out, the goldens spell them
     assert len(plain) >= 87 and loaded.decode([row["ids"] for row in plain]) == [row["decoded"] for row in plain]
 
