@@ -176,9 +176,11 @@ def _run_level(run: Pretraining) -> dict[str, Any]:
     else:
         step = first
         source = Path(run.store.artifact(identity["trunk"])) / f"step-{first}" / "state"
+        if not source.is_dir():
+            raise RuntimeError(f"the trunk {identity['trunk']} holds no state of step {first}: it diverged before; lower optimizer.learning_rate")
         state = checkpoints.load(source, run.abstract())
     if identity["steps"] > step:
-        decay = first if identity["trunk"] is not None else identity.get("decay_start", optimizer.get("decay_start"))
+        decay = first if identity["trunk"] is not None else identity["steps"] - optimizer.get("decay_steps", 0)
         schedule = Schedule.read(optimizer, optimizer["learning_rate"], identity["steps"], decay)
         step, state = run.train(step, state, [identity["steps"]], schedule)
     checkpoints.save(run.context.staging / "weights", state["trained"])

@@ -24,6 +24,10 @@ from runtime.methods import Method
 from runtime.model import Execution, Shape, bind, declared, nested, token_losses
 
 
+# What a schedule is made of reaches the step as numbers and keys no program.
+TRACED = ("learning_rate", "schedule", "warmup_steps", "decay_steps", "final_learning_rate")
+
+
 @dataclass(frozen=True)
 class Program:
     """Everything that decides what is compiled; two jobs with equal programs and batch shapes share one compilation."""
@@ -36,7 +40,7 @@ class Program:
 
     @classmethod
     def of(cls, shape: Shape, method: Method, optimizer: Mapping[str, Any], compute: str, execution: Execution) -> "Program":
-        fixed = {k: v for k, v in optimizer.items() if k not in ("learning_rate", "schedule", "warmup_steps", "decay", "final_learning_rate")}
+        fixed = {k: v for k, v in optimizer.items() if k not in TRACED}
         return cls(shape, method, json.dumps(fixed, sort_keys=True), compute, execution)
 
     def transform(self) -> optax.GradientTransformation:
