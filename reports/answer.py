@@ -70,24 +70,24 @@ def lead(measured, task, stretches):
         return "No finetuned model has a test loss with the other factors at their defaults: there is nothing to compare."
     everywhere = [part for parts in stretches.values() for part in parts]
     if all(part["outcome"] == [BASE] for part in everywhere):
-        return f"No method beats the untouched base by more than {TIE} nats and its noise, at any model size or number of examples."
+        return f"No method beats the untouched base by more than {TIE} nats and its noise, at any {measured.size_words} or number of examples."
     if len(methods) == 1:
         return one_method(measured, task, methods[0], stretches)
     heads = {size: leader(parts) for size, parts in stretches.items()}
     names = {name for name, _ in heads.values()}
     if names == {None}:
         if all(len(part["outcome"]) > 1 and len(part["outcome"]) == len(part["methods"]) for part in everywhere):
-            return f"A tie everywhere: {listed(methods)} differ by no more than {TIE} nats or two standard errors at every model size and number of examples."
-        return f"No method leads at the largest number of examples, at any model size: {ends(stretches)}."
+            return f"A tie everywhere: {listed(methods)} differ by no more than {TIE} nats or two standard errors at every {measured.size_words} and number of examples."
+        return f"No method leads at the largest number of examples, at any {measured.size_words}: {ends(stretches)}."
     if len(names) == 1:
         name = next(iter(names))
         starts = {start for _, start in heads.values()}
         first = all(start == stretches[size][0]["first"] for size, (_, start) in heads.items())
         if first:
-            return f"{name} leads at every number of examples{at_sizes(stretches)}."
+            return f"{name} leads at every number of examples{at_sizes(measured, stretches)}."
         if len(starts) == 1:
-            return f"{name} leads from {numbers.count(starts.pop())} examples on{at_sizes(stretches)}{before(stretches)}."
-        return f"{name} leads at every model size once there are enough examples: {grouped_starts(heads)}{before(stretches)}."
+            return f"{name} leads from {numbers.count(starts.pop())} examples on{at_sizes(measured, stretches)}{before(stretches)}."
+        return f"{name} leads at every {measured.size_words} once there are enough examples: {grouped_starts(heads)}{before(stretches)}."
     parts = []
     for name in [n for n in methods if n in names]:
         own = {size: head for size, head in heads.items() if head[0] == name}
@@ -99,8 +99,9 @@ def lead(measured, task, stretches):
     return text + "."
 
 
-def at_sizes(stretches):
-    return ", at every model size" if len(stretches) > 1 else ""
+def at_sizes(measured, stretches):
+    """`, at every model size` where there are several."""
+    return f", at every {measured.size_words}" if len(stretches) > 1 else ""
 
 
 def before(stretches):
@@ -149,6 +150,8 @@ def one_method(measured, task, method, stretches):
 def size_name(measured, size):
     """`xs, 18.6K parameters`."""
     parameters = measured.parameters(size)
+    if measured.size_words != "model size":
+        return f"{measured.size_words} {size}"
     return size if parameters is None or size == f"{parameters:.0f}" else f"{size}, {numbers.short(parameters)} parameters"
 
 
@@ -271,7 +274,7 @@ def law_lines(measured, book, task):
     if not any(entry["held_out_points"] for entry in entries):
         limits.append("No cell was held out, so no law has been tried on what it has not seen: read them as descriptions, not as predictions.")
     fitted = {cell.size for method in measured.methods(task) for cell in measured.at_default(task, method) if not cell.held_out}
-    if len(fitted) < 4 and book.select(task, response=book.loss, factor="size"):
+    if len(fitted) < 4 and measured.size_words == "model size" and book.select(task, response=book.loss, factor="size"):
         limits.append(f"{numbers.plural(len(fitted), 'fitted model size')} can describe an exponent of model size but not test it: a larger model is outside what these laws can say.")
     return lines[:1] + ([("What the laws cannot say", " ".join(limits))] if limits else []), lines[1:]
 

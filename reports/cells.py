@@ -80,7 +80,8 @@ class Contest:
 class Measured:
     """The rows of results.csv as cells. `defaults` says which level the factors take that a figure does not vary."""
 
-    def __init__(self, rows, plan, crossings=()):
+    def __init__(self, rows, plan, crossings=(), size_words="model size"):
+        self.size_words = size_words
         self.defaults = (plan.get("laws") or {}).get("defaults") or {}
         design = plan.get("design") or {}
         self.asked = [str(name) for name in design.get("methods") or []]

@@ -30,10 +30,10 @@ def winner_map(scene, task):
         middle = left + (column + 0.5) * wide
         panel.over.append(panel.text_at(middle, 24 + tall * len(levels) + 16, clipped(size, wide // 7), "value", "middle"))
         parameters = measured.parameters(size)
-        if parameters is not None:
+        if parameters is not None and size != numbers.short(parameters):
             panel.over.append(panel.text_at(middle, 24 + tall * len(levels) + 30, numbers.short(parameters), "tick", "middle"))
     panel.over.append(panel.text_at(4, 14, "examples", "label"))
-    panel.over.append(panel.text_at(left + wide * len(sizes) / 2, panel.height - 4, "model size (parameters)", "label", "middle"))
+    panel.over.append(panel.text_at(left + wide * len(sizes) / 2, panel.height - 4, "model size (parameters)" if scene.book.size_words == "model size" else scene.book.size_words, "label", "middle"))
     held = any(contest and contest.held_out for contest in contests.values())
     caption = (f"The method with the lowest mean test loss at each model and data size. A tie is a difference of at most max({TIE} nats, 2 standard errors); "
                "the number is the lead over the next method outside the tie, in nats; "

@@ -5,7 +5,7 @@ import math
 
 from reports import numbers
 
-FACTOR_WORDS = {"non_embedding_parameters": "model size", "model_parameters": "model size", "pretraining_tokens": "pretraining tokens",
+FACTOR_WORDS = {"pretraining_tokens": "pretraining tokens",
                 "peft_parameters": "adapter parameters", "all": "all factors", "finetuning_examples": "data size"}
 SIZE_FACTORS = ("non_embedding_parameters", "model_parameters")
 BASELINE_WORDS = {"carry_last": "carry the last value", "last_two": "line through the last two", "power": "power law per level"}
@@ -23,23 +23,23 @@ class Curve:
 class LawBook:
     """The content of laws.json; every question has an answer where a law is missing, refused or beaten by a baseline.
 
-    `loss` is the response that the report is about: test_loss, or the first response of a table made elsewhere.
+    `loss` is the response that a report is about; `size_words` is what the laws' size factor is called.
     """
 
-    def __init__(self, laws, draws=None):
+    loss = "test_loss"
+
+    def __init__(self, laws, draws=None, size_words="model size"):
         self.laws, self.headlines, self.crossings = ([named(item) for item in laws.get(key) or []] for key in ("laws", "headline", "crossings"))
         self.warnings = laws.get("warnings") or []
         self.correlations = laws.get("correlations") or []
         self.request = laws.get("request") or {}
-        self.draws = draws
-        responses = [entry["response"] for entry in self.laws] or ["test_loss"]
-        self.loss = "test_loss" if "test_loss" in responses else responses[0]
+        self.draws, self.size_words = draws, size_words
         factors = [entry["factor"] for entry in self.laws]
         self.size_column = next((name for name in SIZE_FACTORS if name in factors), SIZE_FACTORS[0])
 
     def factor_words(self, item):
         """What a law, a headline or a crossing varies, in words: `model size`, `data size, xs`."""
-        words = FACTOR_WORDS.get(item["factor"], str(item["factor"]).replace("_", " "))
+        words = self.size_words if item["factor"] in SIZE_FACTORS else FACTOR_WORDS.get(item["factor"], str(item["factor"]).replace("_", " "))
         group = str(item.get("group") or "")
         return f"{words}, {group.partition('=')[2]}" if "=" in group else words
 

@@ -33,8 +33,8 @@ class Report:
 
     def __init__(self, folder):
         self.folder = read_folder(folder)
-        self.book = LawBook(self.folder.laws, draws_of(self.folder))
-        self.measured = Measured(self.folder.rows, self.folder.plan, self.book.crossings)
+        self.book = LawBook(self.folder.laws, draws_of(self.folder), self.folder.size_words)
+        self.measured = Measured(self.folder.rows, self.folder.plan, self.book.crossings, self.folder.size_words)
         if not self.measured.cells:
             raise ReportError(f"{self.folder.path / 'results.csv'}: no row with status ok; there is nothing to report. `tunelaw status` says what failed")
         self.tasks = self.measured.tasks
@@ -62,7 +62,7 @@ class Report:
         cells = [cell for cell in self.measured.cells.values() if cell.method != BASE]
         runs = sum(len(cell.seeds) for cell in cells)
         run = self.folder.run
-        parts = [numbers.plural(runs, "finetuned model"), numbers.plural(len({c.method for c in cells}), "method"), numbers.plural(len({c.size for c in cells}), "model size"),
+        parts = [numbers.plural(runs, "finetuned model"), numbers.plural(len({c.method for c in cells}), "method"), numbers.plural(len({c.size for c in cells}), "model size" if self.folder.size_words == "model size" else f"level of {self.folder.size_words}", None if self.folder.size_words == "model size" else f"levels of {self.folder.size_words}"),
                  numbers.plural(len({c.examples for c in cells}), "data size")]
         if run.get("device"):
             parts.append(str(run["device"]))

@@ -49,8 +49,10 @@ def y_axes(groups, label, include=(), pad=0.06):
 
 
 def size_title(scene, size):
-    """`xs · 18.6K parameters`."""
+    """`xs · 18.6K parameters`; in a table made elsewhere `params 10M`."""
     parameters = scene.measured.parameters(size)
+    if scene.book.size_words != "model size":
+        return f"{scene.book.size_words} {size}"
     named = size if parameters is None or size == f"{parameters:.0f}" else f"{size} · {numbers.short(parameters)}"
     return f"{named} parameters" if parameters is not None else size
 
@@ -150,7 +152,7 @@ def loss_by_data(scene, task, response="test_loss"):
             if not own:
                 continue
             grid = geometric(min(c.examples for c in own), max(c.examples for c in own))
-            curve = scene.book.curve(task, method, scene.book.loss if response == "test_loss" else response, "size", [place_of(own[0], finetuning_examples=d) for d in grid])
+            curve = scene.book.curve(task, method, response, "size", [place_of(own[0], finetuning_examples=d) for d in grid])
             curves.append(curve)
             draw_curve(panel, scene, method, curve, grid)
             if curve is None:
@@ -242,6 +244,8 @@ def loss_by_factor(scene, task, factor):
     """Loss against a factor, one panel for each of up to three data sizes. None where the factor does not vary."""
     name, title, words = VARIED[factor]
     measured = scene.measured
+    if factor == "size" and scene.book.size_words != "model size":
+        title, words = f"Loss against {scene.book.size_words}", scene.book.size_words
     value = {"size": lambda c: c.parameters, "pretraining_tokens": lambda c: c.tokens, "peft_parameters": lambda c: c.peft}[factor]
     size = None if factor == "size" else measured.default_size(task)
     rows = {}

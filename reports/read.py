@@ -6,6 +6,8 @@ import json
 import math
 import pathlib
 
+from reports import foreign
+
 TEXT = {"task", "method", "model_size", "held_out", "key", "status", "base", "device", "role", "level", "at_edge", "seed", "chosen"}
 
 
@@ -24,19 +26,33 @@ class Folder:
     laws: dict
     plan: dict
     run: dict
+    size_words: str = "model size"
 
 
 def read_folder(path):
-    """Returns the `Folder` at `path`. results.csv and laws.json must be there; the others may be missing. Raises ReportError."""
+    """Returns the `Folder` at `path`. laws.json must be there; without a results.csv of ours, the cells that laws.json lists are reported.
+
+    The other files may be missing. Raises ReportError.
+    """
     path = pathlib.Path(path)
     if not path.is_dir():
         raise ReportError(f"{path}: not a folder; give the results folder of a run (it holds results.csv and laws.json)")
-    rows, columns = read_rows(path / "results.csv", next_step="`tunelaw run STUDY --out DIR` writes it")
     laws = read_json(path / "laws.json", next_step=f"`tunelaw fit {path}` writes it")
+    rows, columns, size_words = [], [], "model size"
+    if (path / "results.csv").exists():
+        rows, columns = read_rows(path / "results.csv")
+    names = foreign.names_of(laws)
+    if names or not rows:
+        laws = foreign.renamed(laws, names)
+        rows = foreign.rows_of(laws)
+        columns = list(rows[0]) if rows else []
+        size_words = next((theirs for theirs, ours in names.items() if ours == foreign.SIZE), size_words)
+        if not rows:
+            raise ReportError(f"{path / 'results.csv'}: missing or empty, and laws.json lists no cells; `tunelaw run STUDY --out DIR` writes both")
     trials = read_rows(path / "trials.csv")[0] if (path / "trials.csv").exists() else []
     plan = read_json(path / "plan.json") if (path / "plan.json").exists() else {}
     run = read_json(path / "run.json") if (path / "run.json").exists() else {}
-    return Folder(path, rows, columns, trials, laws, plan, run)
+    return Folder(path, rows, columns, trials, laws, plan, run, size_words)
 
 
 def read_json(path, next_step="delete it, or write it again"):
