@@ -19,6 +19,9 @@ MODELS = ("unigram", "bpe")
 
 _MOST_CHARACTERS = 6_000_000   # more text changes a vocabulary of thousands little, and takes minutes
 _LONGEST_LINE = 1_000          # characters; sentencepiece would leave out longer lines without a word
+# Unigram begins with so many pieces for each that stays. From sentencepiece's own million it prunes small vocabularies badly: 3.6
+# instead of 2.0 tokens a word at 512 pieces of a synthetic world, 1.68 instead of 1.67 at 4,096 of novels, in three times the time.
+_SEEDS = 3
 _ALPHABET = 200                # characters; the English and German novels have 132, Chinese text thousands
 _SPACES = [0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000,
            0x2581]  # the last is sentencepiece's own sign for a space
@@ -57,7 +60,7 @@ def _run(lines: list[str], model: str, vocabulary: int, coverage: float) -> byte
             sentence_iterator=iter(lines), model_writer=out, model_type=model, vocab_size=vocabulary,
             pad_id=PAD, unk_id=UNK, bos_id=BOS, eos_id=EOS, hard_vocab_limit=True, byte_fallback=False,
             character_coverage=coverage, normalization_rule_tsv=str(rules), num_threads=1, minloglevel=2,
-            max_sentence_length=8 * _LONGEST_LINE, shuffle_input_sentence=False)
+            max_sentence_length=8 * _LONGEST_LINE, seed_sentencepiece_size=max(1000, _SEEDS * vocabulary), shuffle_input_sentence=False)
     return out.getvalue()
 
 
