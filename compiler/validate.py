@@ -199,7 +199,7 @@ class _Walker:
             if value is MISSING:
                 continue
             if schema.get("uniqueItems") and value in result:
-                self.problem(child.span, "DUPLICATE_ITEM", f"{_show(value)} stands twice in {dotted(path)}", "write it once")
+                self.problem(path, child.span, "DUPLICATE_ITEM", f"{_show(value)} stands twice in {dotted(path)}", "write it once")
                 continue
             result.append(value)
         return result

@@ -1,1 +1,8 @@
-"""The rules of `check`, by what they are about: models, data, design, laws."""
+"""The rules of `check`, by what they are about. They run in this order: later ones rest on what earlier ones found sound."""
+
+from compiler.rules import models  # isort: skip
+from compiler.rules import data  # isort: skip
+from compiler.rules import design  # isort: skip
+from compiler.rules import laws  # isort: skip
+
+__all__ = ["data", "design", "laws", "models"]

@@ -1,0 +1,278 @@
+"""Every key of the study language has an effect: changing it changes the plan; changing execution re-keys nothing."""
+
+import copy
+import os
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import studies
+
+import compiler
+import schemas
+
+SCHEMA = schemas.load("study")
+# Keys that accept a single word today: there is nothing to change them to.
+ONE_WORD = {"tunelaw", "objective", "engine", "kind", "loss"}
+
+
+def follow(schema):
+    while "$ref" in schema:
+        target = SCHEMA
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return schema
+
+
+def is_leaf(schema):
+    schema = follow(schema)
+    branches = [follow(branch) for branch in schema.get("oneOf", [schema])]
+    return all(branch.get("type") not in ("object",) and (branch.get("type") != "array" or is_leaf(branch["items"])) for branch in branches)
+
+
+def owner(schema, inherited):
+    """What a map is called in the list of leaves: its definition, or the way to it."""
+    return schema["$ref"].rsplit("/", 1)[1] if "$ref" in schema else inherited
+
+
+def all_leaves(schema, name, seen):
+    """(owner, key) of every leaf of the language."""
+    name, schema = owner(schema, name), follow(schema)
+    if name in seen:
+        return
+    seen.add(name)
+    for number, branch in enumerate(schema.get("oneOf", [])):
+        yield from all_leaves(branch, f"{name}|{number}", seen)
+    for key, inner in schema.get("properties", {}).items():
+        if is_leaf(inner):
+            yield name, key
+        else:
+            yield from all_leaves(inner, f"{name}.{key}", seen)
+    for part in ("additionalProperties", "items"):
+        if isinstance(schema.get(part), dict):
+            yield from all_leaves(schema[part], f"{name}.*", seen)
+
+
+def leaves_of(value, schema, name, path):
+    """(owner, key, path, schema) of every leaf that a study writes."""
+    name, schema = owner(schema, name), follow(schema)
+    for number, branch in enumerate(schema.get("oneOf", [])):
+        if jsonschema.Draft202012Validator({**branch, "$defs": SCHEMA["$defs"]}).is_valid(value):
+            yield from leaves_of(value, branch, f"{name}|{number}", path)
+            return
+    for key, inner in (value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()):
+        known = schema.get("properties", {}).get(key) if isinstance(value, dict) else schema.get("items")
+        extra = schema.get("additionalProperties") if known is None else None
+        if isinstance(value, dict) and known is not None and is_leaf(known):
+            yield name, key, (*path, key), known
+        elif known is not None:
+            yield from leaves_of(inner, known, f"{name}.{key}" if isinstance(value, dict) else f"{name}.*", (*path, key))
+        elif isinstance(extra, dict):
+            yield from leaves_of(inner, extra, f"{name}.*", (*path, key))
+
+
+def others(value, schema):
+    """Other values that a leaf may take."""
+    schema = follow(schema)
+    branches = [follow(branch) for branch in schema.get("oneOf", [schema])]
+    if isinstance(value, bool):
+        yield not value
+        return
+    if isinstance(value, list):
+        if len(value) > 1:
+            yield value[:-1]
+        items = follow(branches[-1].get("items", {}))
+        for word in items.get("enum", []):
+            if word not in value:
+                yield [*value, word]
+        for item in others(value[-1], items) if value else ():
+            yield [*value[:-1], item]
+        return
+    for branch in branches:
+        for word in branch.get("enum", []):
+            if word != value:
+                yield word
+    if isinstance(value, (int, float)):
+        yield from (kind for kind in (value * 2, value + 1, value // 2 if isinstance(value, int) else value / 2, value - 1, value * 4))
+    elif isinstance(value, str) and not any("enum" in branch for branch in branches):
+        yield {"{source} =>": "{source} ->", "{language}: {source} =>": "{source}", "de": "fr", "en": "fr"}.get(value, value + "x")
+    if value == "auto":
+        yield 3
+
+
+# What the general changes cannot find: names, levels and files that exist. By the end of the path.
+CHANGES = {
+    ("tasks",): [], ("path",): ["far.tsv", "dev.tsv", "text2.txt", "other.csv.gz", "other.jsonl", "text2.tsv", "other.model"],
+    ("model_size",): ["xs", ["xs", "s"]], ("pretraining_tokens",): [20480, [10240, 20480]], ("task",): ["second"],
+    ("method",): [["full", "lora"], "lora", "prompt", ["full"]], ("finetuning_examples",): [64, [32, 64, 128, 192], [192]],
+    ("source",): [1], ("target",): [0, 2, "en"], ("column",): [0], ("seeds",): [3, [0, 1]], ("format",): ["tsv", "csv", "text"],
+    ("sequence_length",): [32], ("tokens",): [[10240, 20480, 40960 - 2048], [10240, 20480]],
+    ("per",): [["rank"]], ("rank",): [2, [1, 2]], ("prompt_length",): [2, [2, 8]], ("schedule",): ["constant"],
+}
+
+
+# Changes that only make sense together: (owner, key) -> edits, each a list of (path, value) that goes in at once.
+TASK, TEXT = ("tasks", "translation", "data"), ("models", "pretrain", "data")
+TOGETHER = {
+    ("train_source", "share"): [[((*TASK, "train", 0, "share"), 0.4), ((*TASK, "train", 1, "share"), 0.6)]],
+    ("text_source", "share"): [[((*TEXT, 0, "share"), 0.5), ((*TEXT, 1, "share"), 0.5)]],
+    ("train_source", "format"): [[((*TASK, "train", 1, "path"), "train.tsv"), ((*TASK, "train", 1, "format"), "tsv"), ((*TASK, "train", 1, "source"), 0), ((*TASK, "train", 1, "target"), 1), ((*TASK, "train", 1, "header"), False)]],
+    ("pretrain.checkpoints", "tokens"): [[(("models", "pretrain", "checkpoints", "tokens"), [10240, 30720, 40960]), (("design", "grids", 1, "pretraining_tokens"), [10240, 30720, 40960])]],
+    ("pretrain", "tokens"): [[(("models", "pretrain", "tokens"), 81920)]],
+}
+
+
+def worldwide(study, key, value):
+    """Edits that change the world of every synthetic part at once."""
+    places = [("tasks", name, "data") for name in study["tasks"]] + [TEXT]
+    return [[((*place, key) if key == "seed" else (*place, "world", key), value) for place in places]]
+
+
+def edits(study, name, key, path, schema):
+    """What to try for a leaf: each a list of (path, value)."""
+    value = study
+    for part in path:
+        value = value[part]
+    yield from TOGETHER.get((name, key), [])
+    candidates = [other for ending, values in CHANGES.items() if path[-len(ending):] == ending for other in values]
+    for other in [*candidates, *others(value, schema)]:
+        if other == value:
+            continue
+        if name == "world" or key == "seed" and name in ("task_data_synthetic", "text_synthetic"):
+            yield from worldwide(study, key, other)
+        yield [(path, other)]
+
+
+def compiled(study, folder):
+    return compiler.compile_plan(compiler.load_study(studies.write(study, folder)))
+
+
+def replaced(study, path, value):
+    study = copy.deepcopy(study)
+    place = study
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    return study
+
+
+def small(study):
+    """Cuts the design to what a variant needs, to keep the many compilations short."""
+    study["design"]["grids"] = [
+        {"name": "one", "method": ["lora", "prompt"], "finetuning_examples": [64]},
+        {"name": "pretraining", "method": "full", "model_size": ["xs", "s", "m"], "pretraining_tokens": [10240, 20480, 40960], "finetuning_examples": [32, 64, 128], "seeds": [0]},
+    ]
+    study["design"]["hold_out"] = []
+
+
+def variants(folder):
+    """Studies that together write every key of the language."""
+    made = studies.synthetic()
+    second = copy.deepcopy(made["tasks"]["translation"])
+    second["data"]["direction"] = "b-a"
+    made["tasks"]["second"] = second
+    made["design"]["grids"][0]["task"] = "translation"
+    made["design"]["hold_out"] = [{"task": ["translation"], "method": ["full"], "finetuning_examples": [256]}, {"model_size": ["m"], "pretraining_tokens": [40960], "method": ["lora"], "finetuning_examples": [256]}, {"rank": [1]}, {"prompt_length": [2]}]
+    yield "synthetic", made
+    files = studies.on_files(folder)
+    small(files)
+    yield "files", files
+    extra = studies.synthetic()
+    extra["models"]["shape"] |= {"layers": 2, "width": 32, "heads": 4, "head_width": 16, "mlp": 64}
+    extra["models"]["sizes"] = {
+        "xs": {"layers": 1, "width": 16, "heads": 2, "kv_heads": 1, "head_width": 8, "mlp": 32, "mlp_kind": "geglu", "tied_embeddings": False, "rope_base": 5000.0, "norm_epsilon": 1e-5,
+               "optimizer": {"kind": "adamw", "learning_rate": 0.02, "schedule": "cosine", "final_learning_rate": 0.001, "warmup_steps": 3, "clip": 0.5, "weight_decay": 0.2, "beta1": 0.8, "beta2": 0.9}},
+        "s": {}, "m": {"width": 64},
+    }
+    optimizer = extra["models"]["pretrain"]["optimizer"]
+    optimizer |= {"schedule": "cosine", "final_learning_rate": 0.001}
+    del optimizer["decay"]
+    extra["models"]["pretrain"]["checkpoints"]["kind"] = "raw"
+    extra["methods"]["full"] |= {"steps": 60, "optimizer": {"kind": "adamw", "schedule": "constant", "warmup_steps": 3, "clip": 0.5, "weight_decay": 0.0, "beta1": 0.8, "beta2": 0.9}}
+    extra["methods"]["lora"]["steps"] = {"at_most": 300, "epochs": 3.0}
+    extra["methods"]["prompt"]["steps"] = {"at_least": 40, "epochs": 4.0}
+    extra["laws"]["shared_across"] = {key: ["factor"] for key in ("alpha", "beta", "B", "E")}
+    small(extra)
+    yield "raw", extra
+    separate = studies.synthetic()
+    separate["models"]["pretrain"]["checkpoints"]["kind"] = "separate"
+    separate["models"]["sizes"]["xs"]["optimizer"] = {"decay": 0.3}
+    separate["models"]["pretrain"]["tokenizer"] = {"kind": "file", "path": "some.model"}
+    small(separate)
+    yield "separate", separate
+
+
+def prepare(folder):
+    studies.on_files(folder)
+    text = (folder / "text.txt").read_text()
+    (folder / "text2.txt").write_text(text + "one more\n")
+    (folder / "text2.tsv").write_text((folder / "text.tsv").read_text() + "300\tone more\n")
+    (folder / "other.jsonl").write_text((folder / "test.jsonl").read_text() * 2)
+    (folder / "other.csv.gz").write_bytes((folder / "more.csv.gz").read_bytes() + b"")
+    import gzip
+
+    with gzip.open(folder / "other.csv.gz", "wt", newline="") as file:
+        file.write("en,de\n" + "".join(f"a{i},b{i}\n" for i in range(300)))
+    for name, pieces in (("some.model", 120), ("other.model", 130)):  # field 1, a message that holds one string, again and again
+        (folder / name).write_bytes(b"".join(b"\x0a\x05\x0a\x03" + f"{i:03d}".encode() for i in range(pieces)))
+
+
+def test_every_leaf_of_the_language_has_an_effect(tmp_path):
+    prepare(tmp_path)
+    known = set(all_leaves(SCHEMA, "study", set()))
+    proven, written = set(), set()
+    for title, study in variants(tmp_path):
+        before = compiled(study, tmp_path)
+        for name, key, path, schema in leaves_of(study, SCHEMA, "study", ()):
+            written.add((name, key))
+            if (name, key) in proven or key in ONE_WORD and len(follow(schema).get("enum", [1])) == 1:
+                continue
+            for changes in edits(study, name, key, path, schema):
+                changed = study
+                for place, other in changes:
+                    changed = replaced(changed, place, other)
+                try:
+                    after = compiled(changed, tmp_path)
+                except compiler.StudyError:
+                    continue  # refused: not yet an effect
+                if after != before:
+                    proven.add((name, key))
+                    if path[0] == "machine":
+                        assert [job["key"] for job in after["jobs"]] == [job["key"] for job in before["jobs"]], path
+                        assert [job["identity"] for job in after["jobs"]] == [job["identity"] for job in before["jobs"]], path
+                    break
+    single = {(name, key) for name, key in known if key in ONE_WORD}
+    assert known - written == set(), "keys that no study here writes"
+    assert sorted(known - proven - single) == [], "keys without effect"
+
+
+def test_the_mutation_test_can_fail(tmp_path, monkeypatch):
+    """A key that is read by nothing is found: here the clip of finetuning, dropped from its identity."""
+    from compiler import identities
+
+    original = identities.optimizer
+    monkeypatch.setattr(identities, "optimizer", lambda *a, **k: {key: value for key, value in original(*a, **k).items() if key != "clip"})
+    with pytest.raises(AssertionError, match="keys without effect"):
+        test_every_leaf_of_the_language_has_an_effect(tmp_path)
+
+
+def test_the_same_bytes_in_another_folder_and_under_another_hash_seed(tmp_path):
+    code = "import sys, compiler; sys.stdout.write(compiler.plan_text(compiler.compile_plan(compiler.load_study(sys.argv[1]))))"
+    texts = set()
+    for folder, seed in (("here", "0"), ("elsewhere/deeper", "17")):
+        path = studies.write(studies.on_files(tmp_path / folder), tmp_path / folder)
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        assert done.returncode == 0, done.stderr
+        texts.add(done.stdout)
+        assert str(tmp_path) not in done.stdout
+    assert len(texts) == 1
+
+
+def test_comments_order_and_notation_change_nothing(tmp_path):
+    first = compiled(studies.synthetic(), tmp_path)
+    again = {key: value for key, value in reversed(list(studies.synthetic().items()))}
+    text = "# a comment\n" + __import__("yaml").safe_dump(again, sort_keys=False).replace("40960", "40.96K").replace("0.001", "1e-3")
+    second = compiler.compile_plan(compiler.load_study(studies.write(text, tmp_path, "b.yaml")))
+    assert compiler.plan_text(first) == compiler.plan_text(second)
