@@ -31,7 +31,10 @@ def answer(measured, book, trials, task):
         if gained:
             lines.append(("Against the untouched base", gained))
     forgotten = forgetting(measured, task)
-    lines.append(("Forgetting", forgotten["text"]))
+    if forgotten["rows"] or measured.size_words == "model size":
+        lines.append(("Forgetting", forgotten["text"]))
+    else:
+        lines.append(("Units", "This table was made elsewhere: its response is taken as a loss in nats per token, lower is better."))
     main, more = law_lines(measured, book, task)
     facts = {"methods": methods, "sizes": sizes, "segments": [part for parts in stretches.values() for part in parts], "forgetting": forgotten["rows"]}
     return TaskAnswer(task, lead(measured, task, stretches), lines + main, more, facts)
@@ -70,15 +73,15 @@ def lead(measured, task, stretches):
         return "No finetuned model has a test loss with the other factors at their defaults: there is nothing to compare."
     everywhere = [part for parts in stretches.values() for part in parts]
     if all(part["outcome"] == [BASE] for part in everywhere):
-        return f"No method beats the untouched base by more than {TIE} nats and its noise, at any {measured.size_words} or number of examples."
+        return f"No method beats the untouched base by more than {TIE} nats and its noise, at any {noun(measured)} or number of examples."
     if len(methods) == 1:
         return one_method(measured, task, methods[0], stretches)
     heads = {size: leader(parts) for size, parts in stretches.items()}
     names = {name for name, _ in heads.values()}
     if names == {None}:
         if all(len(part["outcome"]) > 1 and len(part["outcome"]) == len(part["methods"]) for part in everywhere):
-            return f"A tie everywhere: {listed(methods)} differ by no more than {TIE} nats or two standard errors at every {measured.size_words} and number of examples."
-        return f"No method leads at the largest number of examples, at any {measured.size_words}: {ends(stretches)}."
+            return f"A tie everywhere: {listed(methods)} differ by no more than {TIE} nats or two standard errors at every {noun(measured)} and number of examples."
+        return f"No method leads at the largest number of examples, at any {noun(measured)}: {ends(stretches)}."
     if len(names) == 1:
         name = next(iter(names))
         starts = {start for _, start in heads.values()}
@@ -87,7 +90,7 @@ def lead(measured, task, stretches):
             return f"{name} leads at every number of examples{at_sizes(measured, stretches)}."
         if len(starts) == 1:
             return f"{name} leads from {numbers.count(starts.pop())} examples on{at_sizes(measured, stretches)}{before(stretches)}."
-        return f"{name} leads at every {measured.size_words} once there are enough examples: {grouped_starts(heads)}{before(stretches)}."
+        return f"{name} leads at every {noun(measured)} once there are enough examples: {grouped_starts(heads)}{before(stretches)}."
     parts = []
     for name in [n for n in methods if n in names]:
         own = {size: head for size, head in heads.items() if head[0] == name}
@@ -99,9 +102,14 @@ def lead(measured, task, stretches):
     return text + "."
 
 
+def noun(measured):
+    """What the sizes are: `model size`, or `level of params` in a table made elsewhere."""
+    return "model size" if measured.size_words == "model size" else f"level of {measured.size_words}"
+
+
 def at_sizes(measured, stretches):
     """`, at every model size` where there are several."""
-    return f", at every {measured.size_words}" if len(stretches) > 1 else ""
+    return f", at every {noun(measured)}" if len(stretches) > 1 else ""
 
 
 def before(stretches):
@@ -212,9 +220,9 @@ def certainty(measured, trials, task, stretches):
     text += ". Intervals hold for these base models: each size is one pretraining run." if counts[-1] > 1 else "."
     swept = {row.get("method") for row in trials if row.get("role") == "sweep" and (row.get("task") or task) == task}
     fixed = [method for method in methods if method not in swept]
-    if not swept:
+    if not swept and measured.defaults:
         text += " Learning rates were not swept in this study, so every comparison reads \N{LEFT DOUBLE QUOTATION MARK}at these learning rates\N{RIGHT DOUBLE QUOTATION MARK}."
-    elif fixed:
+    elif swept and fixed:
         text += f" The learning rate of {listed(fixed)} was not swept: read its comparisons \N{LEFT DOUBLE QUOTATION MARK}at this learning rate\N{RIGHT DOUBLE QUOTATION MARK}."
     return text
 

@@ -59,16 +59,17 @@ def collect(measured, book):
 
 
 def main_points(warnings, known):
-    """One point a kind of warning and task, for the top of the report: [{id, task, message, methods}], the gravest first."""
+    """One point a kind of warning, for the top of the report: [{id, tasks, methods, message}], the gravest first."""
     from laws import EXPLAIN
 
     groups = {}
     for item in warnings:
-        groups.setdefault((item["task"], item["id"]), []).append(item)
+        groups.setdefault(item["id"], []).append(item)
     points = []
-    for (task, name), items in groups.items():
+    for name, items in groups.items():
         methods = dict.fromkeys(part.split(":")[0] for item in items for part in item["subject"].split("; ") if part.split(":")[0] in known)
-        points.append({"id": name, "task": task, "methods": list(methods), "message": items[0]["message"] if len(items) == 1 else EXPLAIN.get(name, items[0]["message"])})
+        message = items[0]["message"] if len({item["message"] for item in items}) == 1 else EXPLAIN.get(name, items[0]["message"])
+        points.append({"id": name, "tasks": sorted({item["task"] for item in items if item["task"]}), "methods": list(methods), "message": message})
     return points
 
 

@@ -1,6 +1,7 @@
 """Builds results folders for the tests of the reports room, by code, from losses whose truth is known."""
 
 import csv
+import hashlib
 import json
 import math
 import random
@@ -35,7 +36,7 @@ def row(method, size, tokens, examples, seed, rank=None, task="translation", los
     out = dict.fromkeys(COLUMNS, "")
     out.update(task=task, method=method, model_size=size, model_parameters=SIZES[size] + 20000, non_embedding_parameters=SIZES[size], pretraining_tokens=tokens,
                finetuning_examples=examples, untuned_loss=base, pretraining_loss_before=base + 0.3, status="ok", base="b" * 20, device="cpu:x86_64",
-               key=f"{abs(hash((method, size, tokens, examples, seed, rank))):020x}"[:20], held_out=held_out)
+               key=hashlib.sha256(repr((task, method, size, tokens, examples, seed, rank)).encode()).hexdigest()[:20], held_out=held_out)
     if method == "none":
         out.update(test_loss=base, pretraining_loss=base + 0.3, seconds=0.4, flops=10 ** 9)
     else:
@@ -69,23 +70,8 @@ def grid_rows(task="translation", methods=("full", "lora", "prompt"), seeds=(0, 
     return rows
 
 
-def law(method, factor="non_embedding_parameters", form="multiplicative", held=0.02, task="translation", **changed):
-    """One law entry as laws.json holds it."""
-    values = {"A": 3.0, "alpha": 0.12, "beta": 0.08, "E": 0.4} if form == "multiplicative" else {"A": 6.0, "B": 1.5, "alpha": 0.2, "beta": 0.15, "E": 0.3}
-    parameters = {name: {"value": v, "low": v * 0.9, "high": v * 1.1} for name, v in values.items()}
-    return {"id": f"{task}/{method}/test_loss/{factor}/{form}", "symbols": {"X": factor, "D": "finetuning_examples"}, "task": task, "method": method,
-            "response": "test_loss", "factor": factor, "group": factor, "form": form,
-            "expression": "A * X**-alpha * D**-beta + E" if form == "multiplicative" else "A * X**-alpha + B * D**-beta + E", "parameters": parameters,
-            "covariance": [], "points": 9, "held_out_points": 3, "range": {factor: [18552, 295392], "finetuning_examples": [256, 4096]}, "fit_error": 0.006,
-            "held_out_error": {"all": held, "interior": None, "edge_size": None, "edge_data": held, "corner": None},
-            "baselines": {"carry_last": {"all": 0.1}, "last_two": {"all": 0.03}}, "converged": True, "warnings": [], "refused": None, **changed}
-
-
-def laws_file(methods=("full", "lora", "prompt"), task="translation"):
-    """A laws.json for the grid."""
-    laws = [law(method, form=form, held=held, task=task) for method in methods for form, held in (("multiplicative", 0.02), ("additive", 0.028))]
-    headline = [{"task": task, "method": method, "response": "test_loss", "factor": "non_embedding_parameters", "form": "multiplicative"} for method in methods]
-    return {"headline": headline, "laws": laws, "crossings": [], "data": {"test_sets": {}, "tokenizer": None, "digests": {}}}
+DEFAULTS = {"model_size": "s", "pretraining_tokens": TOKENS, "rank": {"lora": 4}, "prompt_length": {"prompt": 8}}
+REQUEST = {"responses": ["test_loss"], "factors": ["non_embedding_parameters"], "forms": ["multiplicative"], "intervals": "none", "defaults": DEFAULTS}
 
 
 def trial_rows():
@@ -108,23 +94,22 @@ RUN = {"tunelaw": "0.1.0", "versions": {"jax": "0.10.2", "flax": "0.12.8"}, "dev
        "stages": {"pretrain": 60.2, "sweep": 41.0, "finetune": 180.0, "evaluate": 31.0, "fit": 3.2}}
 
 
-def write_folder(path, rows=None, laws=None, trials=None, plan=None, run=None, name="quickstart"):
-    """Writes a results folder and returns its path."""
+def write_folder(path, rows=None, laws=None, trials=None, run=None, name="quickstart", about="Which method wins, and at how much data?", request=None):
+    """Writes a results folder, its laws fitted by the laws room unless they are given, and returns its path."""
     path.mkdir(parents=True, exist_ok=True)
-    rows = grid_rows() if rows is None else rows
-    write_csv(path / "results.csv", rows, COLUMNS)
+    write_csv(path / "results.csv", grid_rows() if rows is None else rows, COLUMNS)
     trials = trial_rows() if trials is None else trials
     if trials:
         write_csv(path / "trials.csv", trials, list(dict.fromkeys(key for r in trials for key in r)))
-    (path / "laws.json").write_text(json.dumps(laws if laws is not None else laws_file()))
-    plan = {"tunelaw": 1, "study": name, "about": "Which method wins, and at how much data?", "jobs": [],
-            "laws": {"defaults": {"model_size": "s", "pretraining_tokens": TOKENS, "rank": {"lora": 4}, "prompt_length": {"prompt": 8}}},
-            "design": {"methods": ["full", "lora", "prompt"]}} if plan is None else plan
-    if plan:
-        (path / "plan.json").write_text(json.dumps(plan))
-    run = RUN if run is None else run
-    if run:
-        (path / "run.json").write_text(json.dumps(run))
+    if laws is None:
+        import laws as room
+
+        room.write(room.fit_table(str(path), request or REQUEST), path)
+    else:
+        (path / "laws.json").write_text(json.dumps(laws), encoding="utf-8")
+    plan = {"tunelaw": 1, "study": name, "about": about, "jobs": [], "laws": request or REQUEST, "design": {"methods": ["full", "lora", "prompt"]}}
+    (path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    (path / "run.json").write_text(json.dumps(RUN if run is None else run), encoding="utf-8")
     return path
 
 
