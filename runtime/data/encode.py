@@ -1,6 +1,6 @@
 """Examples to tokens: `[BOS] template-part | target [EOS]`, the two parts tokenised apart, in one flat array.
 
-Legend: n examples, B rows of a batch, T positions.
+Legend: n examples.
 """
 
 from __future__ import annotations
@@ -94,21 +94,6 @@ def encode(rows: list[dict], tokenizer: Tokenizer, task: dict) -> tuple[EncodedS
         raise DataError(f"all {len(rows)} examples are longer than lengths allows (source {lengths['source']}, target {lengths['target']}) "
                         "and were dropped; raise lengths.source or lengths.target")
     return _flatten([prompts[i] for i in kept], [targets[i] for i in kept], kept, tokenizer), counts
-
-
-def pad_batch(encoded: EncodedSet, indices: np.ndarray, length: int, pad: int) -> tuple[np.ndarray, np.ndarray]:
-    """Examples `indices` [B] as tokens int32 [B, length], padded on the right, and a mask bool [B, length]: True on target tokens.
-
-    Raises DataError if an example is longer than `length`.
-    """
-    indices = np.asarray(indices)
-    start, size = encoded.offsets[indices], encoded.lengths()[indices]
-    if len(indices) and int(size.max()) > length:
-        raise DataError(f"a batch of length {length} cannot hold an example of {int(size.max())} tokens")
-    position = np.arange(length)
-    inside = position < size[:, None]
-    tokens = np.where(inside, encoded.ids[np.where(inside, start[:, None] + position, 0)], pad)
-    return tokens.astype(np.int32), inside & (position >= encoded.target_start[indices][:, None])
 
 
 def _cut(prompt: list[int], limit: int, language: str | None, tokenizer: Tokenizer, template: str) -> list[int]:

@@ -141,6 +141,13 @@ class World:
         """Nouns by frequency from uniform draws of any shape."""
         return _inverse(self._noun_cdf_N, u)
 
+    def pick_other_nouns(self, first: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Nouns by frequency among all but `first` [n], from uniform draws [n]: the draw jumps over the first one's stretch of the line."""
+        low = self._noun_cdf_N[first] - self.p_noun_N[first]
+        x = u * (1.0 - self.p_noun_N[first])
+        other = self.pick_nouns(np.where(x < low, x, x + self.p_noun_N[first]))
+        return np.where(other == first, (first + 1) % len(self.p_noun_N), other)  # rounding at the edge of the stretch
+
     def pick_verbs(self, u: np.ndarray) -> np.ndarray:
         """Verbs by frequency from uniform draws of any shape."""
         return _inverse(self._verb_cdf_V, u)

@@ -81,11 +81,7 @@ def draw_stories(world: World, rng: np.random.Generator, n: int) -> Stories:
     size = _STORY_CLAUSES
     u_agents, u_clauses, u_who = rng.random((n, 6)), rng.random((n, size, 6)), rng.random((n, size + 1))
     first = world.pick_nouns(u_agents[:, 0])
-    # The other agent, by frequency among the rest: the draw jumps over the first agent's stretch of the line.
-    low = world._noun_cdf_N[first] - world.p_noun_N[first]
-    x = u_agents[:, 1] * (1.0 - world.p_noun_N[first])
-    second = world.pick_nouns(np.where(x < low, x, x + world.p_noun_N[first]))
-    second = np.where(second == first, (first + 1) % len(world.p_noun_N), second)  # rounding at the edge of the stretch
+    second = world.pick_other_nouns(first, u_agents[:, 1])
     agents = np.stack([first, second], axis=1)
     forms = np.stack([_form(u_agents[:, 2], u_agents[:, 3]), _form(u_agents[:, 4], u_agents[:, 5])], axis=1)
 
@@ -127,7 +123,7 @@ def translations(world: World, direction: str, part: str, n: int) -> tuple[list[
     """The first `n` distinct sentence pairs of a part: sources, targets, meanings. Raises DataError if the world is too small."""
     _check(direction, part)
 
-    def block(number: int, rng: np.random.Generator):
+    def block(rng: np.random.Generator):
         clauses = draw_clauses(world, rng.random((_BLOCK, _CLAUSE_DRAWS)))
         return clauses, fingerprint(world.seed, clauses.columns()), rng.random((_BLOCK, 2 * _WORDING_DRAWS))
 
@@ -143,7 +139,7 @@ def summaries(world: World, direction: str, part: str, n: int) -> tuple[list[str
     language = direction[0]
     draws = _WORDING_DRAWS * (_STORY_CLAUSES + 1)
 
-    def block(number: int, rng: np.random.Generator):
+    def block(rng: np.random.Generator):
         stories = draw_stories(world, rng, _BLOCK)
         inside = np.arange(_STORY_CLAUSES) < stories.length[:, None]
         columns = [np.where(inside, c, -2)[:, k] for c in stories.clauses.columns() for k in range(_STORY_CLAUSES)]
@@ -222,7 +218,7 @@ def _distinct_rows(world: World, task: str, part: str, n: int, block: Callable):
     meanings, draws, idle, number = [], [], 0, 0
     have = 0
     while have < n:
-        meaning, marks, u = block(number, named_stream(world.seed, task, part, number))
+        meaning, marks, u = block(named_stream(world.seed, task, part, number))
         _, first = np.unique(marks, return_index=True)
         first = np.sort(first)
         new = first[_in_part(marks[first], part) & ~np.isin(marks[first], seen)]

@@ -1,4 +1,4 @@
-"""Examples to tokens: the template apart from the target, long texts cut, dropped or refused, padding outside the mask."""
+"""Examples to tokens: the template apart from the target, long texts cut, dropped or refused."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import tokenizers
-from runtime.data import encode, fill_template, pad_batch
+from runtime.data import encode
+from runtime.data.encode import fill_template
 from runtime.errors import DataError
 
 
@@ -84,17 +85,10 @@ def test_too_long_can_be_an_error_that_names_the_example():
 letters = st.text("abcdefg ", max_size=12)
 
 
-@given(st.lists(st.tuples(letters, letters), min_size=1, max_size=8), st.integers(0, 9), st.data())
-def test_padding_is_on_the_right_and_outside_the_mask(pairs, extra, data):
+@given(st.lists(st.tuples(letters, letters), min_size=1, max_size=8))
+def test_every_example_is_found_again_in_the_flat_array(pairs):
     encoded, _ = encode([row(s, t) for s, t in pairs], Characters(), task())
-    indices = np.array(data.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=10)))
-    length = int(encoded.lengths()[indices].max()) + extra
-    tokens, mask = pad_batch(encoded, indices, length, pad=99)
-    assert tokens.shape == mask.shape == (len(indices), length) and tokens.dtype == np.int32
-    for b, i in enumerate(indices):
-        source, target = pairs[i]
-        whole = [2, *map(ord, source + " =>" + target), 3]
-        assert tokens[b].tolist() == whole + [99] * (length - len(whole))
-        assert np.flatnonzero(mask[b]).tolist() == list(range(len(source) + 4, len(whole)))
-    with pytest.raises(DataError, match="cannot hold an example"):
-        pad_batch(encoded, indices, length - extra - 1, pad=0)
+    assert len(encoded.ids) == encoded.offsets[-1] == encoded.lengths().sum()
+    for i, (source, target) in enumerate(pairs):
+        assert shown(encoded, i) == f"<{source} =>{target}>"
+        assert encoded.target_tokens()[i] == len(target) + 1 and encoded.target_start[i] == len(source) + 4
