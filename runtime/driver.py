@@ -135,19 +135,20 @@ class Driver:
         return bool(self.waiting) or bool(self.ready())
 
     def _submit(self) -> None:
-        free = self.engine.capabilities()["free"]
-        if not free:
-            return
-        ready = self.ready()
-        for place in free:
+        able = self.engine.capabilities()
+        ready = self.ready() if able["free"] else []
+        warm = {slot: set(hints) for slot, hints in able["warm"].items()}
+        for slot in able["free"]:
             if not ready:
                 return
-            job = choose(ready, self.path, place["warm"], [f["warm"] for f in free if f is not place])
+            elsewhere = set().union(*(hints for other, hints in warm.items() if other != slot))
+            job = choose(ready, self.path, warm.get(slot, set()), elsewhere)
             ready.remove(job)
+            warm.setdefault(slot, set()).add(hint(job))
             self.running[job["name"]] = job
             self.waiting.pop(job["name"], None)
-            self.on_event({"event": "start", "job": job["name"], "slot": place["slot"]})
-            self.engine.submit(job, place["slot"])
+            self.on_event({"event": "start", "job": job["name"], "slot": slot})
+            self.engine.submit(job, slot)
 
     def _take(self, event: dict) -> None:
         """Acts on one event of the engine."""
@@ -242,18 +243,17 @@ def critical_paths(jobs: list[dict]) -> dict[str, float]:
     return path
 
 
-def choose(ready: list[dict], path: dict[str, float], warm: list[str], elsewhere: list[list[str]]) -> dict:
+def choose(ready: list[dict], path: dict[str, float], warm: set[str], elsewhere: set[str]) -> dict:
     """The job for a free worker: of those near the longest path, one that it has compiled already.
 
-    Failing that one that no other free worker has compiled, else simply the longest.
+    Failing that one that no other worker has compiled or is compiling, else simply the longest.
     """
     longest = path[ready[0]["name"]]
     near = [job for job in ready if path[job["name"]] >= WINDOW * longest]
     for job in near:
         if hint(job) in warm:
             return job
-    others = {h for hints in elsewhere for h in hints}
     for job in near:
-        if hint(job) not in others:
+        if hint(job) not in elsewhere:
             return job
     return ready[0]

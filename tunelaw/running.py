@@ -144,5 +144,9 @@ def print_answer(finished: Finished) -> None:
 
 
 def answer_lines(report: dict) -> list[str]:
-    """The sentences that a report begins with."""
-    return [line if isinstance(line, str) else line["text"] for line in report.get("answer", [])]
+    """The answers that a report begins with, as lines of text."""
+    lines = []
+    for answer in report.get("answers", []):
+        lines.append(f"{answer['task']}: {answer['lead']}")
+        lines += [f"  {line['topic']}: {line['text']}" for line in answer["lines"]]
+    return lines

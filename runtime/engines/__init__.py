@@ -1,6 +1,6 @@
 """Engines: where ready jobs are executed. An engine has five verbs; one registry entry and one file add one.
 
-    capabilities() -> {"engine", "slots", "device", "free": [{"slot", "warm": [hint, ...]}, ...]}
+    capabilities() -> {"engine", "slots", "device", "free": [slot, ...], "warm": {slot: [hint, ...]}}
     submit(job, slot)         starts a job in a free slot
     poll(seconds) -> [event]  waits at most so long; events: {"event": "progress" | "end" | "lost" | "dead", "job": name, ...};
                               lost: the worker died under the job; dead: an idle worker ended and stays away

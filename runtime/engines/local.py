@@ -47,8 +47,12 @@ class LocalEngine:
 
     def capabilities(self) -> dict:
         self.start()
-        free = [{"slot": w.index, "warm": sorted(w.warm)} for w in self.workers if w.alive and w.job is None]
-        return {"engine": "local", "slots": len(self.plans), "device": self.plans[0]["device"], "free": free}
+        alive = [w for w in self.workers if w.alive]
+        return {
+            "engine": "local", "slots": len(self.plans), "device": self.plans[0]["device"],
+            "free": [w.index for w in alive if w.job is None],
+            "warm": {w.index: sorted(w.warm) for w in alive},
+        }  # fmt: skip
 
     def submit(self, job: dict, slot: int) -> None:
         """Hands `job` (key and identity complete) to the free worker `slot`."""

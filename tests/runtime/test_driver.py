@@ -142,10 +142,11 @@ def test_longest_path_goes_first_and_sweeps_before_cells(trace):
 def test_warm_worker_is_preferred_but_not_at_any_price(trace):
     a, b = fakes.job("a", trace, shape={"width": 8}), fakes.job("b", trace, shape={"width": 16})
     path = {"a": 100.0, "b": 90.0}
-    assert choose([a, b], path, [], [])["name"] == "a"
-    assert choose([a, b], path, [hint(b)], [])["name"] == "b"
-    assert choose([a, b], {"a": 100.0, "b": 10.0}, [hint(b)], [])["name"] == "a"
-    assert choose([a, b], path, [], [[hint(a)]])["name"] == "b"
+    assert choose([a, b], path, set(), set())["name"] == "a"
+    assert choose([a, b], path, {hint(b)}, set())["name"] == "b"
+    assert choose([a, b], {"a": 100.0, "b": 10.0}, {hint(b)}, set())["name"] == "a"
+    assert choose([a, b], path, set(), {hint(a)})["name"] == "b"
+    assert choose([a, b], path, set(), {hint(a), hint(b)})["name"] == "a"
 
 
 SCRIPT = """

@@ -1,5 +1,7 @@
 """Running the command line in processes of its own, as a user does."""
 
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "specs" / "tiny.yaml"
+SMALLEST = Path(__file__).parent / "smallest.yaml"
 STACK = ["jax", "jaxlib", "flax", "optax", "orbax"]
 
 WITHOUT_STACK = """
@@ -41,3 +44,39 @@ def tunelaw_without_stack(*arguments, cwd=None):
     """As `tunelaw`, but fails where the command loaded an accelerator stack."""
     code = WITHOUT_STACK.format(arguments=list(map(str, arguments)), stack=STACK)
     return subprocess.run([sys.executable, "-c", code], cwd=cwd or ROOT, capture_output=True, text=True, env=environment())
+
+
+class Run:
+    """One study with a store and a results folder of its own."""
+
+    def __init__(self, spec, folder):
+        self.spec, self.store, self.out = spec, folder / "store", folder / "out"
+
+    def arguments(self):
+        return ["run", self.spec, "--store", self.store, "--out", self.out]
+
+    def to_the_end(self):
+        return tunelaw(*self.arguments())
+
+    def start(self):
+        """Starts the run in the background; its messages go to a file beside the store."""
+        self.messages = self.store.parent / "messages"
+        with open(self.messages, "ab") as messages:
+            return subprocess.Popen(command(*self.arguments()), stdout=messages, stderr=messages, cwd=ROOT, env=environment())
+
+    def share_programs(self, other):
+        """Uses the compiled programs of another run."""
+        (self.store / "cache").mkdir(parents=True)
+        (self.store / "cache" / "xla").symlink_to(other.store / "cache" / "xla")
+
+    def records(self):
+        """Every record of the store; each must be whole at any moment."""
+        return [json.loads(path.read_text()) for path in sorted(self.store.glob("jobs/*/record.json"))]
+
+    def rows(self, name="results.csv"):
+        with open(self.out / name, newline="") as table:
+            return list(csv.DictReader(table))
+
+    def comparable(self, name="results.csv"):
+        """The table without the columns that may differ from run to run."""
+        return [{k: v for k, v in row.items() if k not in ("seconds", "device")} for row in self.rows(name)]
