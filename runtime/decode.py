@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from runtime.buckets import ROWS, cut
 from runtime.methods import Method
 from runtime.model import Adapters, Execution, Shape, attend, bind, normalise, project_in, project_out, rotations
 
@@ -114,28 +115,21 @@ def greedy(decoding: Decoding, frozen: Any, trained: Any, tokens_BT: jax.Array, 
     return jax.lax.while_loop(lambda c: (c[0] < M - 1) & ~jnp.all(c[2]), step, carry)[3]
 
 
-def bucket(length: int, smallest: int = 16) -> int:
-    """The power of two, at least `smallest`, that `length` is padded to: few shapes, few compilations."""
-    size = smallest
-    while size < length:
-        size *= 2
-    return size
-
-
 def decode(
-    decoding: Decoding, frozen: Any, trained: Any, prompts: Sequence[Sequence[int]], batch_tokens: int = 4096, place=jnp.asarray
+    decoding: Decoding, frozen: Any, trained: Any, prompts: Sequence[Sequence[int]], limit: int = 64, batch_tokens: int = 4096,
+    rows_multiple: int = ROWS, place=jnp.asarray,
 ) -> list[list[int]]:
     """The greedy continuation of every prompt (token ids, one or more each), without end token and padding.
 
-    Prompts are sorted by length, cut in batches of fixed shapes and put back in order; neither changes a token.
-    `place` puts a batch on the devices.
+    Prompts are sorted by length, cut in batches of few shapes (`limit`: the length they should not exceed) and put back
+    in order; none of it changes a token. `place` puts an array whose first axis is rows on the devices.
     """
     for row, prompt in enumerate(prompts):
         if not len(prompt):
             raise ValueError(f"prompt {row} has no token; decoding starts from one or more")
     results: list[list[int]] = [[] for _ in prompts]
     pending = []
-    for rows, T, B in batches([len(prompt) for prompt in prompts], batch_tokens):
+    for rows, T, B in cut([len(prompt) for prompt in prompts], limit, batch_tokens, rows_multiple):
         tokens, lengths = np.full((B, T), decoding.pad, np.int32), np.zeros(B, np.int32)
         for i, row in enumerate(rows):
             tokens[i, : len(prompts[row])] = prompts[row]
@@ -146,18 +140,3 @@ def decode(
             ended = np.flatnonzero(generated == decoding.end)
             results[row] = generated[: ended[0] if len(ended) else None].tolist()
     return results
-
-
-def batches(lengths: Sequence[int], batch_tokens: int, rows_multiple: int = 8):
-    """Rows sorted by length and cut in batches of fixed shapes: yields (row numbers, T, B) with len(rows) <= B.
-
-    Depends on the lengths only. T is a power of two that fits the longest row of the batch, B follows from T; a last
-    batch that is not full keeps its shape and is filled up by the caller.
-    """
-    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    first = 0
-    while first < len(order):
-        T = bucket(lengths[order[first]])
-        B = max(rows_multiple, batch_tokens // T // rows_multiple * rows_multiple)
-        yield order[first : first + B], T, B
-        first += B

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from runtime import checkpoints, methods, tokenizers
+from runtime.data.rows import write_rows, write_sources
 from runtime.model import Shape, init_weights
 from runtime.store import Store, job_key
 
@@ -119,3 +120,45 @@ class Made:
         for name in names:
             key, *self.tuned[name] = finetuned(self.store, self.shape, self.keys["base"], self.weights, self.keys["tokenizer"], name)
             self.keys[name] = key
+
+
+def examples(count, seed=0, references=1):
+    """Rows of a data artifact: the target is the source's words backwards."""
+    rows = []
+    for text in sentences(count, seed):
+        turned = " ".join(reversed(text.split()))
+        rows.append({"source": text, "targets": [turned, text][:references], "language": "en", "origin": 0})
+    return rows
+
+
+def data(store, **parts):
+    """A data artifact with the rows of each part (train, dev, test, or text for pretraining text); returns its key."""
+
+    def files(folder):
+        for part, rows in parts.items():
+            write_rows(folder / f"{part}.jsonl", rows)
+        write_sources(folder, {part: [{"share": 1.0, "rows": len(rows)}] for part, rows in parts.items()})
+
+    role = "test_set" if "test" in parts else "examples"
+    return publish(store, "data", role, {"made": [len(rows) for rows in parts.values()]}, files)
+
+
+def evaluate_job(made, name, sets, **more):
+    """An evaluate job of the model `name` of a Made store."""
+    method = {"name": "none"} if name == "base" else METHODS[name]
+    identity = {
+        "kind": "evaluate", "version": 1, "model": made.keys[name], "base": made.keys["base"], "tokenizer": made.keys["tokenizer"],
+        "task": TASK, "sets": sets, "decoding": {"max_tokens": 10}, "pretraining_text": None, "sequence_length": 16, "dev_data": None,
+        "precision": PRECISION, "shape": vars(made.shape), "method": method, **more,
+    }
+    return {"kind": "evaluate", "role": "cell", "key": job_key(identity), "name": f"evaluate/{name}", "identity": identity, "factors": {}}
+
+
+def evaluate(made, folder, *arguments, **more):
+    """Runs such a job; returns the record's body and the rows of outputs.jsonl."""
+    from runtime import jobs
+
+    folder.mkdir(exist_ok=True, parents=True)
+    context = jobs.Context(staging=folder, resume=folder, store=made.store)
+    body = jobs.run(evaluate_job(made, *arguments, **more), made.store, context)
+    return body, [json.loads(line) for line in (folder / "outputs.jsonl").read_text(encoding="utf-8").splitlines()]
