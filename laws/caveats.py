@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy.special import fdtrc
 
 from laws.fitting import fit_system
 from laws.forms import FORMS
@@ -27,12 +27,12 @@ EXPLAIN = {
     "SHARED_SUBSETS": "The training pool is smaller than four times the largest D: the seeds' subsets overlap, intervals are too narrow.",
     "DIVERGED_CELLS": "Some runs diverged; their rows were left out.",
     "MISSING_CELLS": "Some rows have no value of the response; they were left out.",
-    "ZERO_DATA": "Rows without finetuning examples were left out of the laws.",
+    "ZERO_DATA": "Rows without data (D zero) were left out of the laws.",
+    "MISSING_FACTOR": "Some rows have an empty or zero factor; they were left out of its laws.",
     "NOT_SEPARABLE": "A law with its own A and beta at each level fits clearly better: the factors do not act independently.",
     "NOT_CONVERGED": "The fit did not settle within its rounds.",
     "STARTS_DISAGREE": "Fewer than half of the starts came to the best objective; the fit may depend on where it starts.",
     "FACTOR_NOT_VARIED": "A factor was asked for but has one value only: no law of it.",
-    "BEYOND_DRAWS": "Intervals could not be formed.",
 }
 
 
@@ -90,7 +90,9 @@ def _separable(q, data) -> list[dict]:
     x = np.array([c.factors[q.symbols["X"]] for c in q.fitted])
     levels = np.unique(x)
     points, free, size = len(x), len(x) - (2 * len(levels) + 1), 2 * len(levels) + 1
-    if free < 3 or len(levels) > 8 or any(len({c.factors[q.symbols["D"]] for c in q.fitted if c.factors[q.symbols["X"]] == v}) < 3 for v in levels):
+    if free < 3 or len(levels) > 8:
+        return []
+    if any(len({c.factors[q.symbols["D"]] for c in q.fitted if c.factors[q.symbols["X"]] == v}) < 3 for v in levels):
         return []
     order = np.argsort(x, kind="stable")
     cells = [q.fitted[i] for i in order]
@@ -101,7 +103,7 @@ def _separable(q, data) -> list[dict]:
     if wide.objective <= 0:
         return []
     ratio = (gain / (size - 4)) / (wide.objective / free)
-    p = float(stats.f.sf(ratio, size - 4, free))
+    p = float(fdtrc(size - 4, free, ratio))
     if p >= 0.05:
         return []
     return [note("NOT_SEPARABLE", f"a law with its own A and beta at each {q.factor} fits clearly better (p = {p:.2g}, {points} points)", p=p)]
@@ -250,6 +252,12 @@ def of_table(request: dict, data, table: Table, provenance: dict) -> list[dict]:
     zero = [i for i, v in enumerate(table.numbers(request["data"])) if v == 0 and table.words("method")[i] != "none"]
     if zero:
         out.append(note("ZERO_DATA", f"{len(zero)} rows have {request['data']} 0 and were left out of the laws", response=data.name, rows=len(zero)))
+    need = [request["data"], *(request["factors"] if request["foreign"] else [])]
+    for column in need:
+        values = table.numbers(column)
+        empty = [i for i, v in enumerate(values) if (v != v or (v == 0 and column != request["data"])) and table.words("method")[i] != "none"]
+        if empty:
+            out.append(note("MISSING_FACTOR", f"{len(empty)} rows have no {column} and were left out of its laws", response=data.name, rows=len(empty), factor=column))
     for task, pool in (provenance.get("training_pool") or {}).items():
         largest = max((c.factors.get(request["data"], 0) for c in data.cells if c.task == task), default=0)
         if largest and pool < 4 * largest:

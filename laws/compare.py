@@ -11,7 +11,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from laws import intervals
 from laws.points import Cell, pool
@@ -41,8 +41,6 @@ def paired(first: Cell, second: Cell) -> tuple[np.ndarray, bool]:
     if first.method == "none":
         return first.mean - second.values, True
     both = sorted(set(a) & set(b))
-    if len(both) == len(a) == len(first.values) and both and "" not in both:
-        return np.array([a[s] - b[s] for s in both]), True
     if both and "" not in both:
         return np.array([a[s] - b[s] for s in both]), True
     return np.array([first.mean - second.mean]), False
@@ -66,7 +64,7 @@ class Pair:
 def differences(first: dict[float, Cell], second: dict[float, Cell], pair: Pair) -> list[dict]:
     """One row a common data size: {examples, difference, low, high, se, seeds, state}; state: tie, small, first or second (who leads)."""
     rows = []
-    quantile = stats.t.ppf(0.975, pair.df) if pair.df else None
+    quantile = float(stdtrit(pair.df, 0.975)) if pair.df else None
     for d in sorted(set(first) & set(second)):
         values, is_paired = paired(first[d], second[d])
         mean = float(np.mean(values))
@@ -163,8 +161,8 @@ def _tie_set(rows) -> list[list[float]]:
     return out
 
 
-def compare(slices: list[Slice], unknown: bool) -> list[dict]:
-    """Every pair of methods (`none`, the untouched base, among them) on every slice; `unknown`: no seed deviation can be had."""
+def compare(slices: list[Slice]) -> list[dict]:
+    """Every pair of methods (`none`, the untouched base, among them) on every slice."""
     groups: dict[tuple, list] = {}
     done = set()
     for s in slices:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from scipy import stats
 
 from laws.table import Table, as_table
 
@@ -33,6 +32,8 @@ def correlation(table: Table) -> list[dict]:
 
 
 def _both(x, y) -> dict:
+    from scipy import stats  # slow to import, and needed here only
+
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return {"pearson": None, "spearman": None}
     with warnings.catch_warnings():

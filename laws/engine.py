@@ -54,9 +54,8 @@ def fit_table(table, request: dict | None = None, trials=None, provenance: dict 
             if q.draws is not None:
                 result.draws[entry["id"]] = q.draws
         slices = slices_of(table, request, data)
-        unknown = not any(v.total is not None for v in data.variance.values())
-        result["crossings"] += compare(slices, unknown)
-        result["crossings"] += compare_laws(entries, result.draws, slices, request, data)
+        result["crossings"] += compare(slices)
+        result["crossings"] += compare_laws(entries, result.draws, slices, request)
         result["warnings"] += caveats.of_table(request, data, table, provenance)
         _rankings(entries, slices, request, result)
         result["laws"] += entries
@@ -164,7 +163,12 @@ def slices_of(table: Table, request: dict, data) -> list[Slice]:
     # comparisons may use all rows, hold-outs too: standard errors come from the paired differences
     values = {c.key: {s: table[s][c.rows[0]] for s in settings} for c in data.cells}
     factors = [f for f in request["factors"] if f != "peft_parameters"]
+    tasks: dict[str, list] = {}
+    for c in data.cells:
+        tasks.setdefault(c.task, []).append(c)
     for task in sorted({c.task for c in cells}):
+        if len({c.method for c in tasks[task]}) < 2:
+            continue
         mine = [c for c in cells if c.task == task]
         bases = [c for c in data.cells if c.task == task and c.method == "none"]
         used = False
@@ -172,16 +176,17 @@ def slices_of(table: Table, request: dict, data) -> list[Slice]:
             others = [s for s in settings if s not in request["owners"][factor]]
             fits = lambda c, skip=others: all(at_default(request, s, c.method, values[c.key][s]) for s in skip)  # noqa: E731
             rows = [c for c in mine if c.factors.get(factor, np.nan) > 0 and fits(c)]
-            levels = sorted({c.factors[factor] for c in rows})
+            levels: dict[float, list] = {}
+            for c in rows:
+                levels.setdefault(c.factors[factor], []).append(c)
             if len(levels) < 2:
                 continue
             used = True
-            for level in levels:
-                here = [c for c in rows if c.factors[factor] == level]
+            for level, here in sorted(levels.items()):
                 base = [c for c in bases if c.factors.get(factor) == level and fits(c)]
                 setting = request["owners"][factor][0]
                 name = values[here[0].key].get(setting, level)
-                out.append(_slice(task, data.name, factor, level, name if isinstance(name, str) and name else f"{level:.6g}", here, base, d))
+                out.append(_slice(task, data.name, factor, level, name if isinstance(name, str) and name else short(level), here, base, d))
         if not used and mine:
             fits = lambda c: all(at_default(request, s, c.method, values[c.key][s]) for s in settings)  # noqa: E731
             rows = [c for c in mine if fits(c)]
@@ -194,6 +199,14 @@ def _slice(task, response, factor, at, name, cells, base, d) -> Slice:
     for c in cells:
         methods.setdefault(c.method, {})[c.factors[d]] = c
     return Slice(task, response, factor, at, name, methods, base[0] if base else None)
+
+
+def short(value: float) -> str:
+    """A number as people say it: 3.93M, 492K, 12.5."""
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "K")):
+        if abs(value) >= limit:
+            return f"{value / (1e3 if unit == 'K' else limit):.3g}{unit}"
+    return f"{value:.6g}"
 
 
 def _rankings(entries, slices, request, result) -> None:

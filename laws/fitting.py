@@ -15,6 +15,7 @@ from laws.system import Block, System
 
 START_FACTORS = (-1.0, -0.1, 0.1, 0.7, 2.0, 5.0)  # log change of a term over the data's range, one start each
 REFINED = 24  # starts that are followed to the end, the best of the grid
+SEARCHED = 4000  # points beyond which starts are followed on every k-th point, and only the best on all
 AGREE = 1e-3  # starts agree when their objective is within this share of the best
 
 
@@ -46,15 +47,19 @@ def starts_of(system: System) -> np.ndarray:
 
 def fit_system(system: System, y_N, root_N, delta: float, log: bool = False) -> Solution:
     """The best fit of a system to responses `y_N` with root weights `root_N`; deterministic."""
-    one = np.ones((1, system.points))
-    target = Target(np.asarray(y_N, float)[None, :], np.asarray(root_N, float), one, float(delta), log)
+    y_N, root_N = np.asarray(y_N, float), np.asarray(root_N, float)
+    target = Target(y_N[None, :], root_N, np.ones((1, system.points)), float(delta), log)
+    search, part = system, target
+    if system.points > SEARCHED:
+        search, rows = system.thin(-(-system.points // SEARCHED))
+        part = Target(y_N[None, rows], root_N[rows], np.ones((1, len(rows))), float(delta), log)
     theta_SP = starts_of(system)
-    linear_SL = solve_linear(system, target, theta_SP)
-    cost_S = residual(system, target, linear_SL, theta_SP)[3]
+    linear_SL = solve_linear(search, part, theta_SP)
+    cost_S = residual(search, part, linear_SL, theta_SP)[3]
     keep = np.argsort(cost_S, kind="stable")[:REFINED]
-    linear_SL, theta_SP, cost_S, done_S = minimise(system, target, linear_SL[keep], theta_SP[keep])
+    linear_SL, theta_SP, cost_S, done_S = minimise(search, part, linear_SL[keep], theta_SP[keep])
     best = int(np.argmin(cost_S))
-    scale = float(np.sum((target.root_N * (1.0 if log else target.y_SN[0])) ** 2))
+    scale = float(np.sum((part.root_N * (1.0 if log else part.y_SN[0])) ** 2))
     agree = float(np.mean(cost_S <= cost_S[best] * (1 + AGREE) + 1e-16 * scale))
     # the polish: once more from the best, its linear parameters solved anew, with a fine tolerance
     again = solve_linear(system, target, theta_SP[best : best + 1], rounds=30) if not log else linear_SL[best : best + 1]

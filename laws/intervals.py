@@ -185,14 +185,18 @@ def _sandwich(procedure, first: Solution, index: int) -> np.ndarray | None:
     low, high = system.exponent_bounds
     inner = np.concatenate([first.linear_L > 0, (first.theta_P > low) & (first.theta_P < high)])
     points, size = len(jacobian), int(inner.sum())
-    within = np.abs(r[0]) <= procedure.delta
-    if within.mean() < 0.3 or points <= size:
+    if points <= size:
         return None
+    # the share of residuals within delta is the curvature of Huber's loss; where few are, it is read off a wider window
+    width = max(procedure.delta, float(np.quantile(np.abs(r[0]), 0.3)))
+    if width > procedure.delta and points <= HUGE:
+        return None
+    curvature = float(np.mean(np.abs(r[0]) <= width)) * min(1.0, procedure.delta / width)
     j = jacobian[:, inner]
     psi = np.clip(r[0], -procedure.delta, procedure.delta)
     unit = np.sqrt(np.sum(j**2, axis=0))
     try:
-        bread = np.linalg.inv((j / unit).T @ (j / unit)) / np.outer(unit, unit) / within.mean()
+        bread = np.linalg.inv((j / unit).T @ (j / unit)) / np.outer(unit, unit) / curvature
     except np.linalg.LinAlgError:
         return None
     matrix = bread @ (j.T * psi**2) @ j @ bread * points / (points - size)

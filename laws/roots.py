@@ -76,7 +76,7 @@ def _interval(drawn, low, high, alone: bool):
     return tuple(float(v) for v in np.exp(np.quantile(mine, [0.025, 0.975])))
 
 
-def compare_laws(entries: list[dict], draws: dict, slices, request: dict, values) -> list[dict]:
+def compare_laws(entries: list[dict], draws: dict, slices, request: dict) -> list[dict]:
     """Crossings of the laws of every two methods at every level of each factor; one form for a pair, the one that extrapolates best."""
     out = []
     by: dict[tuple, dict[str, list[dict]]] = {}
