@@ -61,8 +61,8 @@ SYNTHETIC = {
         "grids": [
             {"name": "model size", "task": "translation", "model_size": ["xs", "s", "m"], "method": ["full", "lora", "prompt"], "finetuning_examples": [32, 64, 128, 256], "seeds": [0]},
             {"name": "pretraining", "method": ["full"], "pretraining_tokens": [10240, 20480, 40960], "finetuning_examples": [32, 64, 128], "seeds": [0]},
-            {"name": "ranks", "method": "lora", "rank": [1, 4]},
-            {"name": "lengths", "method": "prompt", "prompt_length": [2, 4]},
+            {"name": "ranks", "method": "lora", "rank": [1, 2, 4]},
+            {"name": "lengths", "method": "prompt", "prompt_length": [2, 3, 4]},
         ],
         "hold_out": [{"finetuning_examples": [256]}],
     },
