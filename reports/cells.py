@@ -7,7 +7,7 @@ import math
 
 BASE = "none"
 ORDER = ("full", "lora", "prompt")
-TIE = 0.01                      # nats: design.md, "Words", departure
+TIE = 0.01  # nats: design.md, "Words", departure
 SIZE_COLUMNS = ("non_embedding_parameters", "model_parameters")
 
 
@@ -66,8 +66,8 @@ class Contest:
     best: str
     tied: list
     base: float | None
-    gain: float | None            # base minus best, nats
-    beats_base: bool | None       # None where the base was not scored
+    gain: float | None  # base minus best, nats
+    beats_base: bool | None  # None where the base was not scored
     runner_up: Difference | None  # best minus the next method outside the tie
     seeds: int
 
@@ -112,8 +112,18 @@ class Measured:
         variant = row.get("rank") if row.get("rank") is not None else row.get("prompt_length")
         parameters = next((row[name] for name in SIZE_COLUMNS if row.get(name) is not None), None)
         size = row.get("model_size") or (f"{parameters:.0f}" if parameters is not None else "all models")
-        cell = Cell(row.get("task") or "task", method, size, parameters, row.get("pretraining_tokens"),
-                    row.get("finetuning_examples") or 0.0, row.get("peft_parameters"), variant, row.get("held_out") or "", {})
+        cell = Cell(
+            row.get("task") or "task",
+            method,
+            size,
+            parameters,
+            row.get("pretraining_tokens"),
+            row.get("finetuning_examples") or 0.0,
+            row.get("peft_parameters"),
+            variant,
+            row.get("held_out") or "",
+            {},
+        )
         place = (cell.task, method, size, cell.tokens, cell.examples, cell.variant)
         known = self.cells.setdefault(place, cell)
         known.seeds[row.get("seed") or str(len(known.seeds))] = row
@@ -162,9 +172,14 @@ class Measured:
         """Cells of a method with every other factor at its default, by model parameters, tokens and examples."""
         variant = self.default_variant(task, method)
         tokens = self.default_tokens(task) if tokens is None else tokens
-        found = [cell for cell in self.cells.values()
-                 if (cell.task, cell.method) == (task, method) and (size is None or cell.size == size)
-                 and (any_tokens or cell.tokens == tokens) and (any_variant or cell.variant == variant)]
+        found = [
+            cell
+            for cell in self.cells.values()
+            if (cell.task, cell.method) == (task, method)
+            and (size is None or cell.size == size)
+            and (any_tokens or cell.tokens == tokens)
+            and (any_variant or cell.variant == variant)
+        ]
         return sorted(found, key=lambda cell: (cell.parameters or 0, cell.tokens or 0, cell.variant or 0, cell.examples))
 
     def base(self, task, size, response="test_loss", tokens=None):
@@ -174,8 +189,11 @@ class Measured:
             if (cell.task, cell.method, cell.size, cell.tokens) == (task, BASE, size, tokens) and cell.mean(response) is not None:
                 return cell.mean(response)
         before = {"test_loss": "untuned_loss", "pretraining_loss": "pretraining_loss_before"}.get(response)
-        seen = [cell.mean(before) for cell in self.cells.values()
-                if (cell.task, cell.size, cell.tokens) == (task, size, tokens) and cell.mean(before) is not None]
+        seen = [
+            cell.mean(before)
+            for cell in self.cells.values()
+            if (cell.task, cell.size, cell.tokens) == (task, size, tokens) and cell.mean(before) is not None
+        ]
         return seen[0] if seen else None
 
     def examples(self, task, size=None):
@@ -241,8 +259,19 @@ class Measured:
         base = self.base(task, size, response)
         gain = base - losses[best] if base is not None else None
         beats = gain > self.base_band(found[best], response) if gain is not None else None
-        return Contest(size, examples, next(iter(found.values())).held_out, losses, best, tied, base, gain, beats,
-                       runner_up, min(len(cell.values(response)) for cell in found.values()))
+        return Contest(
+            size,
+            examples,
+            next(iter(found.values())).held_out,
+            losses,
+            best,
+            tied,
+            base,
+            gain,
+            beats,
+            runner_up,
+            min(len(cell.values(response)) for cell in found.values()),
+        )
 
     def base_band(self, cell, response):
         """How far below the base a mean must lie to count: max(0.01 nats, 2 standard errors), the error pooled as in laws.json where it is there."""

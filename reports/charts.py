@@ -2,6 +2,8 @@
 
 import itertools
 
+from markupsafe import escape
+
 from reports import numbers
 from reports.cells import BASE, TIE, unique
 from reports.figure import Figure, glyph
@@ -33,12 +35,22 @@ def winner_map(scene, task):
         if parameters is not None and size != numbers.short(parameters):
             panel.over.append(panel.text_at(middle, 24 + tall * len(levels) + 30, numbers.short(parameters), "tick", "middle"))
     panel.over.append(panel.text_at(4, 14, "examples", "label"))
-    panel.over.append(panel.text_at(left + wide * len(sizes) / 2, panel.height - 4, "model size (parameters)" if scene.book.size_words == "model size" else scene.book.size_words, "label", "middle"))
+    panel.over.append(
+        panel.text_at(
+            left + wide * len(sizes) / 2,
+            panel.height - 4,
+            "model size (parameters)" if scene.book.size_words == "model size" else scene.book.size_words,
+            "label",
+            "middle",
+        )
+    )
     held = any(contest and contest.held_out for contest in contests.values())
-    caption = (f"The method with the lowest mean test loss at each model and data size. A tie is a difference of at most max({TIE} nats, 2 standard errors); "
-               "the number is the lead over the next method outside the tie, in nats; "
-               "\N{LEFT DOUBLE QUOTATION MARK}base\N{RIGHT DOUBLE QUOTATION MARK} means that no method beats the untouched base."
-               + (" A ring marks cells that the laws were never fitted on." if held else ""))
+    caption = (
+        f"The method with the lowest mean test loss at each model and data size. A tie is a difference of at most max({TIE} nats, 2 standard errors); "
+        "the number is the lead over the next method outside the tie, in nats; "
+        "\N{LEFT DOUBLE QUOTATION MARK}base\N{RIGHT DOUBLE QUOTATION MARK} means that no method beats the untouched base."
+        + (" A ring marks cells that the laws were never fitted on." if held else "")
+    )
     return Figure("winner-map", task, "Who wins where", caption, [panel], [])
 
 
@@ -59,9 +71,13 @@ def draw_tile(panel, scene, contest, x, y, wide, tall):
         joined = " = ".join(outcome)
         everyone = len(outcome) == len(contest.losses) and len(outcome) > 2
         name, style = (joined if len(joined) <= room else "all tie" if everyone else f"tie of {len(outcome)}"), None
-        below = "tie" if len(joined) <= room else "+".join(outcome) if len("+".join(outcome)) * 6 < wide else ""
+        below = "tie" if len(joined) <= room else clipped(", ".join(outcome), int(wide / 6.6))
     kind = "open tile" if style is None else f"band f{style} tile"
-    panel.marks.append(f'<rect class="{kind}" x="{x}" y="{y}" width="{wide}" height="{tall}"/>')
+    losses = "; ".join(f"{method} {numbers.fixed(loss)}" for method, loss in sorted(contest.losses.items(), key=lambda pair: pair[1]))
+    tip = f"{contest.size}, {numbers.count(contest.examples)} examples: {losses} nats" + (
+        "" if style is not None else f"; tied: {', '.join(contest.tied)}"
+    )
+    panel.marks.append(f'<rect class="{kind}" x="{x}" y="{y}" width="{wide}" height="{tall}"><title>{escape(tip)}</title></rect>')
     at = middle
     if style is not None:
         half = len(name) * 12 * BOLD / 2
@@ -108,17 +124,25 @@ def differences(scene, task):
                 if gap.low is not None:
                     panel.bar(c.examples * nudge, gap.low, gap.high, style)
             for c, gap in points:
-                panel.marker(c.examples * nudge, gap.mean, style, 3.6, hollow=bool(c.held_out),
-                             note=f"{labels[pair]} at {numbers.count(c.examples)} examples: {numbers.signed(gap.mean)} nats, "
-                                  f"95 % {numbers.interval(gap.low, gap.high, numbers.signed)}, {numbers.plural(gap.seeds, 'paired seed')}")
+                panel.marker(
+                    c.examples * nudge,
+                    gap.mean,
+                    style,
+                    3.6,
+                    hollow=bool(c.held_out),
+                    note=f"{labels[pair]} at {numbers.count(c.examples)} examples: {numbers.signed(gap.mean)} nats, "
+                    f"95 % {numbers.interval(gap.low, gap.high, numbers.signed)}, {numbers.plural(gap.seeds, 'paired seed')}",
+                )
             if points:
                 panel.end(points[-1][1].mean, labels[pair], style)
         panels.append(panel)
     legend = [(glyph("method", str((i + 3) % 6)), labels[pair]) for i, pair in enumerate(pairs)]
     legend += [(glyph("outside"), f"tie: within {TIE} nats"), (glyph("interval"), "95 % interval, seeds paired")]
-    caption = (f"Difference of test loss between two methods on the same subsets of data, in nats. Above zero, the method named second in the label is ahead; "
-               f"inside the grey band the difference is too small to matter. The vertical scale is linear within {TIE} nats of zero and logarithmic beyond. "
-               "Intervals hold for these base models and use a seed deviation pooled over cells.")
+    caption = (
+        f"Difference of test loss between two methods on the same subsets of data, in nats. Above zero, the method named second in the label is ahead; "
+        f"inside the grey band the difference is too small to matter. The vertical scale is linear within {TIE} nats of zero and logarithmic beyond. "
+        "Intervals hold for these base models and use a seed deviation pooled over cells."
+    )
     return Figure("differences", task, "Method against method, pair by pair", caption, panels, legend)
 
 
@@ -136,21 +160,36 @@ def exponents(scene, task):
         x = linear_axis(ends, f"{GREEK.get(name, name)}, law over {factor}", include=(0,))
         tall = 27
         y = Axis(-0.5, len(entries) - 0.5)
-        panel = Panel(x, y, f"{GREEK.get(name, name)} ({factor})", height=30 + tall * len(entries) + 46, top=30, left=14 + 11 * BOLD * max(len(clipped(e["method"])) for e, _ in entries), right=60)
+        panel = Panel(
+            x,
+            y,
+            f"{GREEK.get(name, name)} ({factor})",
+            height=30 + tall * len(entries) + 46,
+            top=30,
+            left=14 + 11 * BOLD * max(len(clipped(e["method"])) for e, _ in entries),
+            right=60,
+        )
         zero = panel.at_x(0)
         panel.under.append(f'<path class="ref zero" d="M{zero:.1f} {panel.top}V{panel.height - panel.bottom}"/>')
         for row, (entry, value) in enumerate(reversed(entries)):
             style = scene.styles[entry["method"]]
             if numbers.known(value.get("low")) and numbers.known(value.get("high")):
                 panel.bar(row, value["low"], value["high"], style, horizontal=True)
-            panel.marker(value["value"], row, style, hollow=not scene.book.headlined(entry),
-                         note=f"{entry['method']}: {numbers.fixed(value['value'])}, 95 % {numbers.interval(value.get('low'), value.get('high'))}")
+            panel.marker(
+                value["value"],
+                row,
+                style,
+                hollow=not scene.book.headlined(entry),
+                note=f"{entry['method']}: {numbers.fixed(value['value'])}, 95 % {numbers.interval(value.get('low'), value.get('high'))}",
+            )
             at = panel.at_y(row) + 3.8
             panel.over.append(panel.text_at(panel.left - 8, at, clipped(entry["method"]), f"end t{style}", "end"))
             panel.over.append(panel.text_at(panel.width - 6, at, numbers.fixed(value["value"]), "value", "end"))
         panels.append(panel)
-    caption = ("Exponents of the best law of each method with 95 % intervals: how fast loss falls with data (β) and with the law\N{RIGHT SINGLE QUOTATION MARK}s other factor (α). "
-               "An interval that holds zero says that the factor has no measurable effect. Hollow markers: a baseline, not this law, is headlined.")
+    caption = (
+        "Exponents of the best law of each method with 95 % intervals: how fast loss falls with data (β) and with the law\N{RIGHT SINGLE QUOTATION MARK}s other factor (α). "
+        "An interval that holds zero says that the factor has no measurable effect. Hollow markers: a baseline, not this law, is headlined."
+    )
     return Figure("exponents", task, "Fitted exponents", caption, panels, [(glyph("interval"), "value and 95 % interval")])
 
 
@@ -168,7 +207,16 @@ def errors(scene, task):
         top, tall = max(row["held_out"] for row in rows) or 1.0, 23
         left = 18 + 11 * CHARACTER * max(len(row["name"]) for row in rows)
         style = scene.styles[method]
-        panel = Panel(Axis(0, top), Axis(-0.5, len(rows) - 0.5), f"{clipped(method, 18)}, over {factor}", height=30 + tall * len(rows) + 12, left=left, right=64, top=30, bottom=12)
+        panel = Panel(
+            Axis(0, top),
+            Axis(-0.5, len(rows) - 0.5),
+            f"{clipped(method, 18)}, over {factor}",
+            height=30 + tall * len(rows) + 12,
+            left=left,
+            right=64,
+            top=30,
+            bottom=12,
+        )
         for place, row in enumerate(reversed(rows)):
             middle, end = panel.at_y(place), panel.at_x(row["held_out"])
             shape = f'x="{left}" y="{middle - 7:.1f}" width="{max(end - left, 1):.1f}" height="14" rx="1.5"'
@@ -177,6 +225,8 @@ def errors(scene, task):
             mark = " \N{BLACK LEFT-POINTING SMALL TRIANGLE}" if row["headlined"] else ""
             panel.over.append(panel.text_at(end + 5, middle + 3.8, numbers.fixed(row["held_out"], 4) + mark, "value"))
         panels.append(panel)
-    caption = ("Mean absolute deviation on the held-out cells in nats, lower is better: laws beside naive baselines (carry the last value; the straight log-log line through the "
-               "last two points). A law that does not beat them has explained nothing. The full bar with the triangle is what this report headlines.")
+    caption = (
+        "Mean absolute deviation on the held-out cells in nats, lower is better: laws beside naive baselines (carry the last value; the straight log-log line through the "
+        "last two points). A law that does not beat them has explained nothing. The full bar with the triangle is what this report headlines."
+    )
     return Figure("errors", task, "Which form predicts what it has not seen", caption, panels, [])

@@ -7,7 +7,7 @@ import re
 import jinja2
 from markupsafe import Markup, escape
 
-from reports.svg import CHARACTER, Panel, marker_path
+from reports.svg import BOLD, CHARACTER, marker_path
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 STYLES = 6
@@ -32,8 +32,13 @@ class Figure:
 
 def environment():
     """The Jinja2 environment of all templates: escaping everywhere, an unknown name is an error."""
-    return jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                              autoescape=lambda name: not (name or "").endswith(".md.j2"))
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=lambda name: not (name or "").endswith(".md.j2"),
+    )
 
 
 def style_sheet(name):
@@ -82,8 +87,8 @@ def standalone(figure, columns=3):
     """The figure as one SVG document on its own light card, the same on white and on dark pages."""
     margin, gap = 22, 14
     columns = max(1, min(columns, len(figure.panels)))
-    rows = [figure.panels[i:i + columns] for i in range(0, len(figure.panels), columns)]
-    width = max(2 * margin + max(sum(panel.width + gap for panel in row) - gap for row in rows), 560)
+    rows = [figure.panels[i : i + columns] for i in range(0, len(figure.panels), columns)]
+    width = max(2 * margin + max(sum(panel.width + gap for panel in row) - gap for row in rows), 2 * margin + len(figure.title) * 17 * BOLD, 340)
     parts, y = [], margin + 18
     parts.append(f'<text class="headline" x="{margin}" y="{y}">{escape(figure.title)}</text>')
     y += 16
@@ -103,5 +108,9 @@ def standalone(figure, columns=3):
         y += max(panel.height for panel in row) + gap
     height = y + margin - gap
     sheet = resolved(style_sheet("figures.css"), light_scheme())
-    text = environment().get_template("figure.svg.j2").render(width=width, height=height, sheet=Markup(sheet), body=Markup("".join(parts)), figure=figure)
+    text = (
+        environment()
+        .get_template("figure.svg.j2")
+        .render(width=width, height=height, sheet=Markup(sheet), body=Markup("".join(parts)), figure=figure)
+    )
     return text if text.endswith("\n") else text + "\n"

@@ -21,6 +21,7 @@ def names_of(laws):
 
 def renamed(laws, names):
     """laws.json with its factors, symbols and responses under our names; expressions and numbers stay as they are."""
+
     def entry(item):
         out = dict(item)
         for key in ("factor", "response"):
@@ -47,8 +48,21 @@ def rows_of(laws):
         for cell in item["cells"]:
             size, examples = cell.get(SIZE) or cell.get("model_parameters"), cell.get(DATA)
             place = (item["task"], item["method"], size, cell.get("pretraining_tokens"), cell.get("peft_parameters"), examples)
-            row = rows.setdefault(place, {"task": item["task"], "method": item["method"], "model_size": numbers.short(size) if size else "", SIZE: size, "seed": "",
-                                          "pretraining_tokens": cell.get("pretraining_tokens"), "peft_parameters": cell.get("peft_parameters"), DATA: examples, "held_out": cell["held_out"],
-                                          "cells_seeds": cell["seeds"], "status": "ok"})
+            row = rows.setdefault(
+                place,
+                {
+                    "task": item["task"],
+                    "method": item["method"],
+                    "model_size": numbers.short(size) if size else "",
+                    SIZE: size,
+                    "seed": "",
+                    "pretraining_tokens": cell.get("pretraining_tokens"),
+                    "peft_parameters": cell.get("peft_parameters"),
+                    DATA: examples,
+                    "held_out": cell["held_out"],
+                    "cells_seeds": cell["seeds"],
+                    "status": "ok",
+                },
+            )
             row[item["response"]] = cell["seen"]
     return list(rows.values())

@@ -5,8 +5,12 @@ import math
 
 from reports import numbers
 
-FACTOR_WORDS = {"pretraining_tokens": "pretraining tokens",
-                "peft_parameters": "adapter parameters", "all": "all factors", "finetuning_examples": "data size"}
+FACTOR_WORDS = {
+    "pretraining_tokens": "pretraining tokens",
+    "peft_parameters": "adapter parameters",
+    "all": "all factors",
+    "finetuning_examples": "data size",
+}
 SIZE_FACTORS = ("non_embedding_parameters", "model_parameters")
 BASELINE_WORDS = {"carry_last": "carry the last value", "last_two": "line through the last two", "power": "power law per level"}
 FORM_WORDS = {"all_factors": "all-factors"}
@@ -45,8 +49,15 @@ class LawBook:
 
     def select(self, task, method=None, response=None, factor=None, group=None):
         """Law entries of a task, by method, response, factor (`size` stands for any count of model parameters) and group."""
-        return [entry for entry in self.laws if entry["task"] == task and method in (None, entry["method"]) and response in (None, entry["response"])
-                and (factor is None or same_factor(entry["factor"], factor)) and group in (None, entry["group"])]
+        return [
+            entry
+            for entry in self.laws
+            if entry["task"] == task
+            and method in (None, entry["method"])
+            and response in (None, entry["response"])
+            and (factor is None or same_factor(entry["factor"], factor))
+            and group in (None, entry["group"])
+        ]
 
     def headline(self, entry):
         """The headline of a law's place (task, method, response, factor, group): {} where there is none."""
@@ -88,7 +99,12 @@ class LawBook:
         size = places[0].get("model_size")
         columns = {name: [place.get(name) for place in places] for name in places[0] if name != "model_size"}
         columns = {name: values for name, values in columns.items() if all(numbers.known(v) for v in values)}
-        for candidate, group in ((factor, None), ("all", None), (self.request.get("data", "finetuning_examples"), f"model_size={size}"), (self.request.get("data", "finetuning_examples"), "")):
+        for candidate, group in (
+            (factor, None),
+            ("all", None),
+            (self.request.get("data", "finetuning_examples"), f"model_size={size}"),
+            (self.request.get("data", "finetuning_examples"), ""),
+        ):
             entry = self.best(task, method, response, candidate, group)
             if entry is None:
                 continue
@@ -108,9 +124,21 @@ class LawBook:
                 continue
             for candidate in item["candidates"]:
                 parts, kind = candidate["held_out_error"], candidate["kind"]
-                rows.append({"method": item["method"], "factor": item["factor"], "group": item["group"], "factor_words": self.factor_words(item),
-                             "name": form_words(candidate["name"], kind), "kind": "law" if kind == "form" else "baseline", "fit": candidate["fit_error"],
-                             "held_out": parts["all"], "parts": parts, "headlined": (candidate["name"], kind) == (item["winner"], item["kind"]), "refused": candidate["refused"]})
+                rows.append(
+                    {
+                        "method": item["method"],
+                        "factor": item["factor"],
+                        "group": item["group"],
+                        "factor_words": self.factor_words(item),
+                        "name": form_words(candidate["name"], kind),
+                        "kind": "law" if kind == "form" else "baseline",
+                        "fit": candidate["fit_error"],
+                        "held_out": parts["all"],
+                        "parts": parts,
+                        "headlined": (candidate["name"], kind) == (item["winner"], item["kind"]),
+                        "refused": candidate["refused"],
+                    }
+                )
         return rows
 
     def meetings(self, task, response, source):

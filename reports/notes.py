@@ -36,7 +36,9 @@ def collect(measured, book):
     found = {}
 
     def add(name, task, subject, message):
-        item = found.setdefault((name, task, message), {"id": name, "task": task, "subject": [], "message": message, "advice": advice(name), "times": 0})
+        item = found.setdefault(
+            (name, task, message), {"id": name, "task": task, "subject": [], "message": message, "advice": advice(name), "times": 0}
+        )
         item["times"] += 1
         if subject and subject not in item["subject"]:
             item["subject"].append(subject)
@@ -46,7 +48,9 @@ def collect(measured, book):
         for warning in entry["warnings"]:
             add(warning["id"], entry["task"], subject, sentence(warning["message"]))
         if entry["refused"]:
-            add(entry["refused"], entry["task"], subject, sentence(entry.get("reason") or f"the {entry['form'].replace('_', ' ')} law was not fitted"))
+            add(
+                entry["refused"], entry["task"], subject, sentence(entry.get("reason") or f"the {entry['form'].replace('_', ' ')} law was not fitted")
+            )
     for warning in book.warnings:
         task = warning.get("task") or (measured.tasks[0] if len(measured.tasks) == 1 else "")
         add(warning["id"], task, warning.get("method") or warning.get("factor") or warning.get("response") or "", sentence(warning["message"]))

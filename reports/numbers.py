@@ -72,7 +72,7 @@ def significant(value, digits=4):
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 5:
         return fixed(value, max(0, digits - 1 - exponent))
-    mantissa = value / 10.0 ** exponent
+    mantissa = value / 10.0**exponent
     return f"{fixed(mantissa, max(0, digits - 2))} × 10{str(exponent).translate(SUPERSCRIPT)}"
 
 
@@ -112,7 +112,7 @@ def flops(value):
     if not known(value) or value == 0:
         return NOTHING if not known(value) else "0"
     exponent = math.floor(math.log10(abs(value)))
-    return f"{value / 10.0 ** exponent:.1f} × 10{str(exponent).translate(SUPERSCRIPT)}"
+    return f"{value / 10.0**exponent:.1f} × 10{str(exponent).translate(SUPERSCRIPT)}"
 
 
 def plural(number, word, many=None):

@@ -6,11 +6,11 @@ import pathlib
 import zipfile
 
 from reports import charts, notes, numbers, plots, tables
-from reports.answer import answer
+from reports.answer import answer, noun
 from reports.cells import BASE, Measured, unique
 from reports.figure import STYLES, environment, legend_box, standalone, style_sheet
 from reports.lawbook import LawBook
-from reports.plots import VARIED, Scene
+from reports.plots import Scene
 from reports.read import ReportError, read_folder
 
 FILES = {"html": "report.html", "md": "report.md", "json": "report.json"}
@@ -36,10 +36,14 @@ class Report:
         self.book = LawBook(self.folder.laws, draws_of(self.folder), self.folder.size_words)
         self.measured = Measured(self.folder.rows, self.folder.plan, self.book.crossings, self.folder.size_words)
         if not self.measured.cells:
-            raise ReportError(f"{self.folder.path / 'results.csv'}: no row with status ok; there is nothing to report. `tunelaw status` says what failed")
+            raise ReportError(
+                f"{self.folder.path / 'results.csv'}: no row with status ok; there is nothing to report. `tunelaw status` says what failed"
+            )
         self.tasks = self.measured.tasks
         methods = unique(method for task in self.tasks for method in self.measured.methods(task))
-        self.scene = Scene(self.measured, self.book, entropy_of(self.folder.run, self.tasks), {method: str(i % STYLES) for i, method in enumerate(methods)})
+        self.scene = Scene(
+            self.measured, self.book, entropy_of(self.folder.run, self.tasks), {method: str(i % STYLES) for i, method in enumerate(methods)}
+        )
         self.warnings = notes.collect(self.measured, self.book)
         self.answers = [answer(self.measured, self.book, self.folder.trials, task) for task in self.tasks]
         self.tables = tables.all_tables(self.measured, self.book, self.folder, self.warnings, self.tasks)
@@ -62,8 +66,12 @@ class Report:
         cells = [cell for cell in self.measured.cells.values() if cell.method != BASE]
         runs = sum(len(cell.seeds) for cell in cells)
         run = self.folder.run
-        parts = [numbers.plural(runs, "finetuned model"), numbers.plural(len({c.method for c in cells}), "method"), numbers.plural(len({c.size for c in cells}), "model size" if self.folder.size_words == "model size" else f"level of {self.folder.size_words}", None if self.folder.size_words == "model size" else f"levels of {self.folder.size_words}"),
-                 numbers.plural(len({c.examples for c in cells}), "data size")]
+        parts = [
+            numbers.plural(runs, "finetuned model"),
+            numbers.plural(len({c.method for c in cells}), "method"),
+            f"{len({c.size for c in cells}):,} {noun(self.measured, len({c.size for c in cells}))}",
+            numbers.plural(len({c.examples for c in cells}), "data size"),
+        ]
         if run.get("device"):
             parts.append(str(run["device"]))
         if numbers.known(run.get("seconds")):
@@ -77,7 +85,11 @@ class Report:
         if run.get("tunelaw"):
             rows.append(("tunelaw", str(run["tunelaw"])))
         rows += [(f"Version of {name}", str(version)) for name, version in sorted((run.get("versions") or {}).items())]
-        rows += [(words, str(run[key])) for words, key in (("Device", "device"), ("Workers", "workers"), ("Started", "started"), ("Finished", "finished")) if run.get(key) not in (None, "")]
+        rows += [
+            (words, str(run[key]))
+            for words, key in (("Device", "device"), ("Workers", "workers"), ("Started", "started"), ("Finished", "finished"))
+            if run.get(key) not in (None, "")
+        ]
         if numbers.known(run.get("seconds")):
             rows.append(("Wall time", numbers.duration(run["seconds"])))
         if numbers.known(run.get("training_seconds")):
@@ -87,7 +99,9 @@ class Report:
             rows.append(("Time in training steps", numbers.duration(run["training_seconds"]) + share))
         if numbers.known(run.get("flops")):
             rows.append(("FLOPs spent", numbers.flops(run["flops"])))
-        rows += [(f"Jobs {name}", numbers.count(number) if numbers.known(number) else str(number)) for name, number in (run.get("jobs") or {}).items()]
+        rows += [
+            (f"Jobs {name}", numbers.count(number) if numbers.known(number) else str(number)) for name, number in (run.get("jobs") or {}).items()
+        ]
         rows += [(f"Time, {name}", numbers.duration(value)) for name, value in (run.get("stages") or {}).items() if numbers.known(value)]
         rows += flat("Entropy", (run.get("data") or {}).get("entropy"))
         for key, words in (("test_sets", "Test set"), ("tokenizer", "Tokenizer"), ("digests", "Digest")):
@@ -138,8 +152,16 @@ def build(folder, out=None):
     figures = report.figures()
     content = document(report, figures)
     pages = environment()
-    context = {"report": report, "figures": figures, "tables": report.tables, "main_warnings": notes.main_points(report.warnings, set(report.scene.styles)), "numbers": numbers,
-               "legend_box": legend_box, "sheets": [style_sheet(name) for name in ("colours.css", "figures.css", "page.css")], "markdown": markdown}
+    context = {
+        "report": report,
+        "figures": figures,
+        "tables": report.tables,
+        "main_warnings": notes.main_points(report.warnings, set(report.scene.styles)),
+        "numbers": numbers,
+        "legend_box": legend_box,
+        "sheets": [style_sheet(name) for name in ("colours.css", "figures.css", "page.css")],
+        "markdown": markdown,
+    }
     write(out / FILES["html"], pages.get_template("report.html.j2").render(**context))
     write(out / FILES["md"], pages.get_template("report.md.j2").render(**context))
     write(out / FILES["json"], json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
@@ -149,11 +171,32 @@ def build(folder, out=None):
 def document(report, figures):
     """What report.json holds (schemas/report.schema.json)."""
     return {
-        "tunelaw": 1, "study": report.study, "about": report.about,
-        "answers": [{"task": item.task, "lead": item.lead, "lines": [{"topic": topic, "text": text} for topic, text in item.lines + item.more], "facts": item.facts} for item in report.answers],
-        "figures": [{"name": figure.name, "task": task, "title": figure.title, "caption": figure.caption} for task, found in figures.items() for figure in found],
-        "tables": [{"name": table.name, "title": table.title, "columns": [{"key": c.key, "heading": c.heading} for c in table.columns],
-                    "rows": [{c.key: row.get(c.key) for c in table.columns} for row in table.rows]} for table in report.tables],
+        "tunelaw": 1,
+        "study": report.study,
+        "about": report.about,
+        "answers": [
+            {
+                "task": item.task,
+                "lead": item.lead,
+                "lines": [{"topic": topic, "text": text} for topic, text in item.lines + item.more],
+                "facts": item.facts,
+            }
+            for item in report.answers
+        ],
+        "figures": [
+            {"name": figure.name, "task": task, "title": figure.title, "caption": figure.caption}
+            for task, found in figures.items()
+            for figure in found
+        ],
+        "tables": [
+            {
+                "name": table.name,
+                "title": table.title,
+                "columns": [{"key": c.key, "heading": c.heading} for c in table.columns],
+                "rows": [{c.key: row.get(c.key) for c in table.columns} for row in table.rows],
+            }
+            for table in report.tables
+        ],
         "warnings": report.warnings,
         "provenance": [{"what": what, "value": value} for what, value in report.provenance()],
     }

@@ -9,8 +9,8 @@ from reports.figure import Figure, glyph
 from reports.lawbook import LawBook
 from reports.svg import BOLD, Panel, level_axis, linear_axis
 
-STEPS = 41                      # points of a law's curve
-SHARED_SCALE = 2.4              # panels share one y axis unless that would shrink the largest panel below 1/2.4 of its height
+STEPS = 41  # points of a law's curve
+SHARED_SCALE = 2.4  # panels share one y axis unless that would shrink the largest panel below 1/2.4 of its height
 NATS = "test loss, nats per token"
 
 
@@ -30,7 +30,7 @@ class Scene:
 
 def clipped(text, most=14):
     """A name that fits beside a line."""
-    return text if len(text) <= most else text[:most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def margin(names):
@@ -84,7 +84,14 @@ def draw_cells(panel, scene, cells, response, place):
                 panel.marker(place(cell), value, style, 2.3, faint=True, aside=aside[cell.method])
     for cell in cells:
         if cell.values(response):
-            panel.marker(place(cell), cell.mean(response), scene.styles[cell.method], hollow=bool(cell.held_out), note=note(cell, response), aside=aside[cell.method])
+            panel.marker(
+                place(cell),
+                cell.mean(response),
+                scene.styles[cell.method],
+                hollow=bool(cell.held_out),
+                note=note(cell, response),
+                aside=aside[cell.method],
+            )
 
 
 def draw_curve(panel, scene, method, curve, xs):
@@ -112,9 +119,13 @@ def curve_words(scene, curves):
         return "No law was fitted here: points are joined by straight lines."
     words = []
     if any(curve.headlined for curve in drawn):
-        words.append("Curves are the headlined laws" + (" with their 95 % bands." if any(c.headlined and c.points[0][1] is not None for c in drawn) else "."))
+        words.append(
+            "Curves are the headlined laws" + (" with their 95 % bands." if any(c.headlined and c.points[0][1] is not None for c in drawn) else ".")
+        )
     if any(not curve.headlined for curve in drawn):
-        words.append("Faint curves are laws that a simpler baseline beats on the held-out points, or that nothing confirms: they are drawn to be judged, not trusted.")
+        words.append(
+            "Faint curves are laws that a simpler baseline beats on the held-out points, or that nothing confirms: they are drawn to be judged, not trusted."
+        )
     if any(curve is None for curve in curves):
         words.append("Where no law was fitted, points are joined by straight lines.")
     return " ".join(words)
@@ -123,16 +134,22 @@ def curve_words(scene, curves):
 def loss_by_data(scene, task, response="test_loss"):
     """Loss against finetuning examples, one panel a model size: laws, seeds, means, hold-outs, base and floor."""
     measured, methods, sizes = scene.measured, scene.measured.methods(task), scene.measured.sizes(task)
-    rows = {size: {method: [c for c in measured.at_default(task, method, size) if c.mean(response) is not None and c.examples > 0] for method in methods}
-            for size in sizes}
+    rows = {
+        size: {method: [c for c in measured.at_default(task, method, size) if c.mean(response) is not None and c.examples > 0] for method in methods}
+        for size in sizes
+    }
     sizes = [size for size in sizes if any(rows[size].values())]
     if not sizes:
         return None
     floor = scene.entropy.get(task) if response == "test_loss" else None
     bases = {size: measured.base(task, size, response) for size in sizes}
-    groups = [[v for cells in rows[size].values() for c in cells for v in c.values(response).values()] + ([bases[size]] if bases[size] is not None else [])
-              for size in sizes]
-    axes, shared = y_axes(groups, NATS if response == "test_loss" else "loss on base text, nats per token", include=[floor] if floor is not None else ())
+    groups = [
+        [v for cells in rows[size].values() for c in cells for v in c.values(response).values()] + ([bases[size]] if bases[size] is not None else [])
+        for size in sizes
+    ]
+    axes, shared = y_axes(
+        groups, NATS if response == "test_loss" else "loss on base text, nats per token", include=[floor] if floor is not None else ()
+    )
     names = [*methods, "base"] + (["entropy"] if floor is not None else [])
     panels, curves, outside = [], [], False
     for size, y in zip(sizes, axes):
@@ -157,7 +174,9 @@ def loss_by_data(scene, task, response="test_loss"):
             draw_curve(panel, scene, method, curve, grid)
             if curve is None:
                 join(panel, scene, own, response, lambda c: c.examples)
-            last = curve.points[-1][0] if curve and curve.headlined and y.low <= (curve.points[-1][0] or math.inf) <= y.high else own[-1].mean(response)
+            last = (
+                curve.points[-1][0] if curve and curve.headlined and y.low <= (curve.points[-1][0] or math.inf) <= y.high else own[-1].mean(response)
+            )
             panel.end(last, clipped(method), scene.styles[method])
         draw_cells(panel, scene, cells, response, lambda c: c.examples)
         panels.append(panel)
@@ -176,8 +195,10 @@ def loss_by_data(scene, task, response="test_loss"):
     if floor is not None:
         legend += [(glyph("floor"), "exact entropy of the generator")]
     what = "Test loss" if response == "test_loss" else "Loss on the base\N{RIGHT SINGLE QUOTATION MARK}s own held-out text after finetuning"
-    caption = (f"{what} in nats per target token, lower is better, against the number of finetuning examples (log scale), one panel for each model size; the markers of the methods stand slightly side by side."
-               f" {curve_words(scene, curves)}" + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale."))
+    caption = (
+        f"{what} in nats per target token, lower is better, against the number of finetuning examples (log scale), one panel for each model size; the markers of the methods stand slightly side by side."
+        f" {curve_words(scene, curves)}" + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale.")
+    )
     title = "Loss against data size" if response == "test_loss" else "Forgetting against data size"
     return Figure("loss-by-data" if response == "test_loss" else "forgetting-by-data", task, title, caption, panels, legend)
 
@@ -213,12 +234,24 @@ def learning_forgetting(scene, task):
             path = known[size] + [(c.mean("pretraining_loss"), c.mean("test_loss")) for c in own]
             panel.line(path, scene.styles[method], thin=True)
             for c in own:
-                panel.marker(c.mean("pretraining_loss"), c.mean("test_loss"), scene.styles[method], hollow=bool(c.held_out),
-                             note=f"{note(c, 'test_loss')}; base text {numbers.nats(c.mean('pretraining_loss'))}")
+                panel.marker(
+                    c.mean("pretraining_loss"),
+                    c.mean("test_loss"),
+                    scene.styles[method],
+                    hollow=bool(c.held_out),
+                    note=f"{note(c, 'test_loss')}; base text {numbers.nats(c.mean('pretraining_loss'))}",
+                )
             x_end, y_end = path[-1]
             far = panel.at_x(x_end) > panel.width - panel.right - 70
-            panel.word(x_end, y_end, f"{clipped(method)} {numbers.level(own[-1].examples)}", f"end t{scene.styles[method]}",
-                       "end" if far else "start", dx=-6 if far else 8, dy=16 if far else 4)
+            panel.word(
+                x_end,
+                y_end,
+                f"{clipped(method)} {numbers.level(own[-1].examples)}",
+                f"end t{scene.styles[method]}",
+                "end" if far else "start",
+                dx=-6 if far else 8,
+                dy=16 if far else 4,
+            )
         for p in known[size]:
             panel.marker(*p, "b", note=f"untouched base: {numbers.nats(p[1])}, base text {numbers.nats(p[0])}")
         panels.append(panel)
@@ -227,9 +260,11 @@ def learning_forgetting(scene, task):
         legend += [(glyph("start"), "untouched base, where every path starts")]
     if any(c.held_out for found in rows.values() for cells in found.values() for c in cells):
         legend += [(glyph("held"), "held out: never fitted")]
-    caption = ("Learning and forgetting. Down is better on the task, left keeps more of what pretraining knew; each path follows one method from few examples "
-               "to many, and its label names the largest number. A path that lies below and left of another learns the same for less forgetting."
-               + ("" if same_x and same_y or len(panels) == 1 else " Panels have their own scales where one scale would hide the differences."))
+    caption = (
+        "Learning and forgetting. Down is better on the task, left keeps more of what pretraining knew; each path follows one method from few examples "
+        "to many, and its label names the largest number. A path that lies below and left of another learns the same for less forgetting."
+        + ("" if same_x and same_y or len(panels) == 1 else " Panels have their own scales where one scale would hide the differences.")
+    )
     return Figure("learning-forgetting", task, "What learning costs in forgetting", caption, panels, legend)
 
 
@@ -256,8 +291,7 @@ def loss_by_factor(scene, task, factor):
             rows[method] = cells
     if not rows:
         return None
-    levels = sorted({c.examples for cells in rows.values() for c in cells
-                     if len({value(o) for o in cells if o.examples == c.examples}) > 1})
+    levels = sorted({c.examples for cells in rows.values() for c in cells if len({value(o) for o in cells if o.examples == c.examples}) > 1})
     if not levels:
         return None
     shown = unique([levels[0], levels[len(levels) // 2], levels[-1]])
@@ -280,7 +314,11 @@ def loss_by_factor(scene, task, factor):
                 curves.append(curve)
             if curve is None:
                 join(panel, scene, own, "test_loss", value)
-            last = curve.points[-1][0] if curve and curve.headlined and y.low <= (curve.points[-1][0] or math.inf) <= y.high else own[-1].mean("test_loss")
+            last = (
+                curve.points[-1][0]
+                if curve and curve.headlined and y.low <= (curve.points[-1][0] or math.inf) <= y.high
+                else own[-1].mean("test_loss")
+            )
             panel.end(last, clipped(method), scene.styles[method])
         draw_cells(panel, scene, cells, "test_loss", value)
         panels.append(panel)
@@ -290,6 +328,8 @@ def loss_by_factor(scene, task, factor):
     if any(curve is not None and curve.headlined for curve in curves):
         legend += [(glyph("band"), "law and 95 % band")]
     where = f" at model size {size}" if size else ""
-    caption = (f"Test loss in nats per target token against {words} (log scale){where}, at {numbers.listed([numbers.count(d) for d in shown])} finetuning examples. "
-               f"{curve_words(scene, curves)}" + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale."))
+    caption = (
+        f"Test loss in nats per target token against {words} (log scale){where}, at {numbers.listed([numbers.count(d) for d in shown])} finetuning examples. "
+        f"{curve_words(scene, curves)}" + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale.")
+    )
     return Figure(name, task, title, caption, panels, legend)

@@ -7,8 +7,8 @@ from markupsafe import Markup, escape
 
 from reports.numbers import MINUS, level
 
-CHARACTER = 0.58                # width of an average character, in font sizes; wide fonts included
-BOLD = 0.67                     # the same for semibold labels
+CHARACTER = 0.58  # width of an average character, in font sizes; wide fonts included
+BOLD = 0.67  # the same for semibold labels
 SMALL = 11
 
 
@@ -187,8 +187,10 @@ class Panel:
 
     def inner(self, clip):
         """Everything inside the svg element. `clip` is an id that is unique in the document."""
-        box = (f'<clipPath id="{clip}"><rect x="{self.left}" y="{self.top - 5}" width="{self.width - self.left - self.right + 5}" '
-               f'height="{self.height - self.top - self.bottom + 10}"/></clipPath>')
+        box = (
+            f'<clipPath id="{clip}"><rect x="{self.left}" y="{self.top - 5}" width="{self.width - self.left - self.right + 5}" '
+            f'height="{self.height - self.top - self.bottom + 10}"/></clipPath>'
+        )
         labels = []
         for (_, text, kind, style), at in zip(self.ends, spread([e[0] for e in self.ends], 13.5, self.top + 2, self.height - self.bottom + 2)):
             x = self.width - self.right + 8
@@ -196,14 +198,17 @@ class Panel:
                 labels.append(f'<path class="mk f{style}" d="{marker_path(style, x + 2, at, 3.4)}"/>')
                 x += 9
             labels.append(self.text_at(x, at + 3.8, text, f"end {kind}"))
-        return Markup(box + "".join(self.axes()) + f'<g clip-path="url(#{clip})">' + "".join(self.under + self.marks) + "</g>"
-                      + "".join(self.over + labels))
+        return Markup(
+            box + "".join(self.axes()) + f'<g clip-path="url(#{clip})">' + "".join(self.under + self.marks) + "</g>" + "".join(self.over + labels)
+        )
 
     def render(self, name, description):
         """The panel as one inline <svg> with a title and a description for those who cannot see it."""
-        return Markup(f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" role="img" '
-                      f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escape(self.title or description)}</title>'
-                      f'<desc id="{name}-d">{escape(description)}</desc>{self.inner(name + "-c")}</svg>')
+        return Markup(
+            f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" role="img" '
+            f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escape(self.title or description)}</title>'
+            f'<desc id="{name}-d">{escape(description)}</desc>{self.inner(name + "-c")}</svg>'
+        )
 
 
 def thinned(ticks, place):
@@ -253,5 +258,18 @@ def marker_path(style, x, y, r):
     if shape == "+":
         return f"M{x - b:.1f} {y - a:.1f}h{2 * b:.1f}v{a - b:.1f}h{a - b:.1f}v{2 * b:.1f}h{b - a:.1f}v{a - b:.1f}h{-2 * b:.1f}v{b - a:.1f}h{b - a:.1f}v{-2 * b:.1f}h{a - b:.1f}Z"
     c = r * 0.42
-    points = ((-a, -a + c), (-a + c, -a), (0, -c), (a - c, -a), (a, -a + c), (c, 0), (a, a - c), (a - c, a), (0, c), (-a + c, a), (-a, a - c), (-c, 0))
+    points = (
+        (-a, -a + c),
+        (-a + c, -a),
+        (0, -c),
+        (a - c, -a),
+        (a, -a + c),
+        (c, 0),
+        (a, a - c),
+        (a - c, a),
+        (0, c),
+        (-a + c, a),
+        (-a, a - c),
+        (-c, 0),
+    )
     return "M" + "L".join(f"{x + u:.1f} {y + v:.1f}" for u, v in points) + "Z"

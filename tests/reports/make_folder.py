@@ -6,10 +6,41 @@ import json
 import math
 import random
 
-COLUMNS = ["task", "method", "model_size", "model_parameters", "non_embedding_parameters", "pretraining_tokens", "finetuning_examples", "finetuning_tokens",
-           "peft_parameters", "rank", "prompt_length", "learning_rate", "seed", "held_out", "dev_loss", "test_loss", "untuned_loss", "pretraining_loss",
-           "pretraining_loss_before", "train_loss", "test.loss", "test.bleu", "test.chrf", "key", "status", "base", "steps", "best_step", "examples_seen",
-           "epochs", "flops", "seconds", "device"]
+COLUMNS = [
+    "task",
+    "method",
+    "model_size",
+    "model_parameters",
+    "non_embedding_parameters",
+    "pretraining_tokens",
+    "finetuning_examples",
+    "finetuning_tokens",
+    "peft_parameters",
+    "rank",
+    "prompt_length",
+    "learning_rate",
+    "seed",
+    "held_out",
+    "dev_loss",
+    "test_loss",
+    "untuned_loss",
+    "pretraining_loss",
+    "pretraining_loss_before",
+    "train_loss",
+    "test.loss",
+    "test.bleu",
+    "test.chrf",
+    "key",
+    "status",
+    "base",
+    "steps",
+    "best_step",
+    "examples_seen",
+    "epochs",
+    "flops",
+    "seconds",
+    "device",
+]
 SIZES = {"xs": 18552, "s": 73968, "m": 295392}
 LEVELS = (256, 1024, 4096, 16384)
 TOKENS = 3_932_160
@@ -24,7 +55,7 @@ def base_loss(size, tokens):
 def tuned_loss(method, size, tokens, examples, rank=4):
     """Falls from the base by a method's own power of the data; never above the base."""
     scale, power = GAIN[method]
-    gained = scale * examples ** power * (rank / 4) ** 0.05 * (SIZES[size] / SIZES["s"]) ** -0.05
+    gained = scale * examples**power * (rank / 4) ** 0.05 * (SIZES[size] / SIZES["s"]) ** -0.05
     return base_loss(size, tokens) - gained
 
 
@@ -34,19 +65,46 @@ def row(method, size, tokens, examples, seed, rank=None, task="translation", los
     shared = random.Random(f"{size}{tokens}{examples}{seed}{task}").gauss(0, 0.006)
     base = base_loss(size, tokens)
     out = dict.fromkeys(COLUMNS, "")
-    out.update(task=task, method=method, model_size=size, model_parameters=SIZES[size] + 20000, non_embedding_parameters=SIZES[size], pretraining_tokens=tokens,
-               finetuning_examples=examples, untuned_loss=base, pretraining_loss_before=base + 0.3, status="ok", base="b" * 20, device="cpu:x86_64",
-               key=hashlib.sha256(repr((task, method, size, tokens, examples, seed, rank)).encode()).hexdigest()[:20], held_out=held_out)
+    out.update(
+        task=task,
+        method=method,
+        model_size=size,
+        model_parameters=SIZES[size] + 20000,
+        non_embedding_parameters=SIZES[size],
+        pretraining_tokens=tokens,
+        finetuning_examples=examples,
+        untuned_loss=base,
+        pretraining_loss_before=base + 0.3,
+        status="ok",
+        base="b" * 20,
+        device="cpu:x86_64",
+        key=hashlib.sha256(repr((task, method, size, tokens, examples, seed, rank)).encode()).hexdigest()[:20],
+        held_out=held_out,
+    )
     if method == "none":
-        out.update(test_loss=base, pretraining_loss=base + 0.3, seconds=0.4, flops=10 ** 9)
+        out.update(test_loss=base, pretraining_loss=base + 0.3, seconds=0.4, flops=10**9)
     else:
         mean = tuned_loss(method, size, tokens, examples, rank or 4) if loss is None else loss
         value = min(base, mean + shared + draw.gauss(0, noise))
         forget = {"full": 1.9, "lora": 0.5, "prompt": 0.15}.get(method, 0.3) * math.log2(1 + examples / 1024)
-        out.update(test_loss=value, dev_loss=value + 0.01, train_loss=value - 0.1, pretraining_loss=base + 0.3 + forget, seed=seed, learning_rate=1e-3,
-                   rank=rank or (4 if method == "lora" else ""), prompt_length=8 if method == "prompt" else "",
-                   peft_parameters={"lora": 300 * (rank or 4), "prompt": 512}.get(method, SIZES[size]), steps=400, best_step=380, epochs=3,
-                   examples_seen=12800, flops=3 * 10 ** 11, seconds=3.5, finetuning_tokens=examples * 18)
+        out.update(
+            test_loss=value,
+            dev_loss=value + 0.01,
+            train_loss=value - 0.1,
+            pretraining_loss=base + 0.3 + forget,
+            seed=seed,
+            learning_rate=1e-3,
+            rank=rank or (4 if method == "lora" else ""),
+            prompt_length=8 if method == "prompt" else "",
+            peft_parameters={"lora": 300 * (rank or 4), "prompt": 512}.get(method, SIZES[size]),
+            steps=400,
+            best_step=380,
+            epochs=3,
+            examples_seen=12800,
+            flops=3 * 10**11,
+            seconds=3.5,
+            finetuning_tokens=examples * 18,
+        )
     out["test.loss"] = out["test_loss"]
     out["test.bleu"], out["test.chrf"] = 40 * math.exp(-out["test_loss"]), 70 * math.exp(-0.5 * out["test_loss"])
     return out
@@ -59,8 +117,18 @@ def grid_rows(task="translation", methods=("full", "lora", "prompt"), seeds=(0, 
         for examples in LEVELS:
             for method in methods:
                 for seed in seeds:
-                    rows.append(row(method, size, TOKENS, examples, seed, task=task, held_out="edge_data" if examples == hold_out else "",
-                                    loss=loss(method, size, examples) if loss else None))
+                    rows.append(
+                        row(
+                            method,
+                            size,
+                            TOKENS,
+                            examples,
+                            seed,
+                            task=task,
+                            held_out="edge_data" if examples == hold_out else "",
+                            loss=loss(method, size, examples) if loss else None,
+                        )
+                    )
     for tokens in (TOKENS // 4, TOKENS // 2):
         rows.append(row("none", "s", tokens, 0, "", task=task))
         for method in methods:
@@ -71,7 +139,13 @@ def grid_rows(task="translation", methods=("full", "lora", "prompt"), seeds=(0, 
 
 
 DEFAULTS = {"model_size": "s", "pretraining_tokens": TOKENS, "rank": {"lora": 4}, "prompt_length": {"prompt": 8}}
-REQUEST = {"responses": ["test_loss"], "factors": ["non_embedding_parameters"], "forms": ["multiplicative"], "intervals": "none", "defaults": DEFAULTS}
+REQUEST = {
+    "responses": ["test_loss"],
+    "factors": ["non_embedding_parameters"],
+    "forms": ["multiplicative"],
+    "intervals": "none",
+    "defaults": DEFAULTS,
+}
 
 
 def trial_rows():
@@ -81,20 +155,70 @@ def trial_rows():
         for method in ("full", "lora", "prompt"):
             for place, rate in enumerate((3e-4, 1e-3, 3e-3)):
                 best = place == (2 if method == "lora" else 1)
-                rows.append({"role": "sweep", "level": level, "task": "translation", "method": method, "model_size": level.split()[0], "finetuning_examples": examples,
-                             "learning_rate": rate, "seed": 0, "dev_loss": 2.2 + 0.05 * (not best), "steps": 200, "best_step": 180, "chosen": int(best),
-                             "at_edge": "high" if best and place == 2 else "", "flops": 1e11, "seconds": 2.0, "key": "f" * 20})
-    rows.append({"role": "budget_check", "level": "", "task": "translation", "method": "full", "model_size": "xs", "finetuning_examples": 16384, "learning_rate": 1e-3,
-                 "seed": 0, "dev_loss": 2.0, "cell_dev_loss": 2.05, "gain": 0.05, "steps": 3200, "best_step": 3100, "chosen": "", "at_edge": "", "flops": 1e12, "seconds": 9.0, "key": "e" * 20})
+                rows.append(
+                    {
+                        "role": "sweep",
+                        "level": level,
+                        "task": "translation",
+                        "method": method,
+                        "model_size": level.split()[0],
+                        "finetuning_examples": examples,
+                        "learning_rate": rate,
+                        "seed": 0,
+                        "dev_loss": 2.2 + 0.05 * (not best),
+                        "steps": 200,
+                        "best_step": 180,
+                        "chosen": int(best),
+                        "at_edge": "high" if best and place == 2 else "",
+                        "flops": 1e11,
+                        "seconds": 2.0,
+                        "key": "f" * 20,
+                    }
+                )
+    rows.append(
+        {
+            "role": "budget_check",
+            "level": "",
+            "task": "translation",
+            "method": "full",
+            "model_size": "xs",
+            "finetuning_examples": 16384,
+            "learning_rate": 1e-3,
+            "seed": 0,
+            "dev_loss": 2.0,
+            "cell_dev_loss": 2.05,
+            "gain": 0.05,
+            "steps": 3200,
+            "best_step": 3100,
+            "chosen": "",
+            "at_edge": "",
+            "flops": 1e12,
+            "seconds": 9.0,
+            "key": "e" * 20,
+        }
+    )
     return rows
 
 
-RUN = {"tunelaw": "0.1.0", "versions": {"jax": "0.10.2", "flax": "0.12.8"}, "device": "cpu:x86_64", "seconds": 321.5, "training_seconds": 201.0, "workers": 2, "flops": 3.1e13,
-       "started": "2026-11-22T10:00:00Z", "finished": "2026-11-22T10:05:21Z", "jobs": {"done": 120, "failed": 0}, "data": {"entropy": None},
-       "stages": {"pretrain": 60.2, "sweep": 41.0, "finetune": 180.0, "evaluate": 31.0, "fit": 3.2}}
+RUN = {
+    "tunelaw": "0.1.0",
+    "versions": {"jax": "0.10.2", "flax": "0.12.8"},
+    "device": "cpu:x86_64",
+    "seconds": 321.5,
+    "training_seconds": 201.0,
+    "workers": 2,
+    "flops": 3.1e13,
+    "started": "2026-11-22T10:00:00Z",
+    "finished": "2026-11-22T10:05:21Z",
+    "jobs": {"done": 120, "failed": 0},
+    "data": {"entropy": None},
+    "stages": {"pretrain": 60.2, "sweep": 41.0, "finetune": 180.0, "evaluate": 31.0, "fit": 3.2},
+}
 
 
-def write_folder(path, rows=None, laws=None, trials=None, run=None, name="quickstart", about="Which method wins, and at how much data?", request=None):
+def write_folder(
+    path, rows=None, laws=None, trials=None, run=None, name="quickstart", about="Which method wins, and at how much data?", request=None
+):
     """Writes a results folder, its laws fitted by the laws room unless they are given, and returns its path."""
     path.mkdir(parents=True, exist_ok=True)
     write_csv(path / "results.csv", grid_rows() if rows is None else rows, COLUMNS)

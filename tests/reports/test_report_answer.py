@@ -58,13 +58,19 @@ def test_nothing_beats_the_untouched_base(tmp_path):
 
 
 def test_different_winners_at_different_sizes(tmp_path):
-    gaps = {"xs": {"full": 0.5, "lora": 0.2, "prompt": 0.1}, "s": {"full": 0.2, "lora": 0.5, "prompt": 0.1}, "m": {"full": 0.3, "lora": 0.3, "prompt": 0.1}}
+    gaps = {
+        "xs": {"full": 0.5, "lora": 0.2, "prompt": 0.1},
+        "s": {"full": 0.2, "lora": 0.5, "prompt": 0.1},
+        "m": {"full": 0.3, "lora": 0.3, "prompt": 0.1},
+    }
     rows = grid_rows(loss=lambda method, size, d: base_loss(size, TOKENS) - gaps[size][method])
     for item in rows:
         if item["method"] != "none" and item["pretraining_tokens"] == TOKENS and item["model_size"] == "m":
             item["test_loss"] = base_loss("m", TOKENS) - gaps["m"][item["method"]]
     lead, lines, _ = said(write_folder(tmp_path, rows))
-    assert lead == "full leads from 256 examples on at xs; lora leads from 256 examples on at s; no method leads at the end for m (full and lora tie)."
+    assert (
+        lead == "full leads from 256 examples on at xs; lora leads from 256 examples on at s; no method leads at the end for m (full and lora tie)."
+    )
     assert "full and lora tie, ahead of prompt" in lines["m, 295K parameters"]
 
 
@@ -131,8 +137,12 @@ def test_losses_in_the_answer_are_the_means_of_results_csv(plain):
         rows = list(csv.DictReader(file))
 
     def mean(method, size, examples):
-        return statistics.fmean(float(r["test_loss"]) for r in rows if (r["method"], r["model_size"], float(r["finetuning_examples"]), float(r["pretraining_tokens"])) == (method, size, examples, TOKENS)
-                                and r["rank"] in ("", "4"))
+        return statistics.fmean(
+            float(r["test_loss"])
+            for r in rows
+            if (r["method"], r["model_size"], float(r["finetuning_examples"]), float(r["pretraining_tokens"])) == (method, size, examples, TOKENS)
+            and r["rank"] in ("", "4")
+        )
 
     for part in content["answers"][0]["facts"]["segments"]:
         for method, loss in part["losses"].items():
@@ -149,10 +159,14 @@ def test_leads_are_the_differences_of_laws_json(plain):
         if not part["lead"]:
             continue
         pair = {part["outcome"][0], part["lead"]["over"]}
-        item = next(c for c in laws["crossings"] if c["source"] == "data" and {c["first"], c["second"]} == pair and c["at_name"] == part["model_size"])
+        item = next(
+            c for c in laws["crossings"] if c["source"] == "data" and {c["first"], c["second"]} == pair and c["at_name"] == part["model_size"]
+        )
         judged = next(r for r in item["differences"] if r["examples"] == part["last"])
         assert abs(part["lead"]["difference"]) == pytest.approx(abs(judged["difference"]), abs=1e-12)
-        assert sorted(map(abs, (part["lead"]["low"], part["lead"]["high"]))) == pytest.approx(sorted(map(abs, (judged["low"], judged["high"]))), abs=1e-12)
+        assert sorted(map(abs, (part["lead"]["low"], part["lead"]["high"]))) == pytest.approx(
+            sorted(map(abs, (judged["low"], judged["high"]))), abs=1e-12
+        )
         checked += 1
     assert checked >= 3
 
@@ -161,8 +175,14 @@ def test_verdicts_agree_with_laws_json_at_every_cell(plain):
     folder, content = plain
     laws = json.loads((folder / "laws.json").read_text())
     pairs = next(table for table in content["tables"] if table["name"] == "pairs")["rows"]
-    states = {(c["at_name"], r["examples"], frozenset((c["first"], c["second"]))): {"first": f"{c['first']} ahead", "second": f"{c['second']} ahead"}.get(r["state"], "tie")
-              for c in laws["crossings"] if c["source"] == "data" for r in c["differences"]}
+    states = {
+        (c["at_name"], r["examples"], frozenset((c["first"], c["second"]))): {"first": f"{c['first']} ahead", "second": f"{c['second']} ahead"}.get(
+            r["state"], "tie"
+        )
+        for c in laws["crossings"]
+        if c["source"] == "data"
+        for r in c["differences"]
+    }
     assert len(pairs) == len(SIZES) * len(LEVELS) * 3
     for item in pairs:
         assert item["verdict"] == states[item["model_size"], item["examples"], frozenset(item["pair"].split(" − "))]
@@ -192,7 +212,9 @@ def test_a_table_made_elsewhere_is_reported(tmp_path):
 
     table = tmp_path / "runs.csv"
     lines = ["params,examples,loss,method"]
-    lines += [f"{n},{d},{3 * n**-0.1 * d**-b + 1:.6f},{m}" for m, b in (("a", 0.2), ("b", 0.05)) for n in (10**6, 10**7, 10**8) for d in (100, 1000, 10000)]
+    lines += [
+        f"{n},{d},{3 * n**-0.1 * d**-b + 1:.6f},{m}" for m, b in (("a", 0.2), ("b", 0.05)) for n in (10**6, 10**7, 10**8) for d in (100, 1000, 10000)
+    ]
     table.write_text("\n".join(lines) + "\n")
     laws.write(laws.fit_foreign(table, "X=params,D=examples", "loss", group="method", intervals="none"), tmp_path)
     lead, topics, _ = said(tmp_path)

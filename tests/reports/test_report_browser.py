@@ -9,7 +9,15 @@ from make_folder import RUN, grid_rows, write_folder
 import reports
 
 pytestmark = pytest.mark.browser
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 OVERLAPS = """() => {
   const found = [];
   for (const svg of document.querySelectorAll('.panel svg')) {
@@ -43,7 +51,9 @@ def browser():
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     """A report of two tasks with everything in it."""
-    folder = write_folder(tmp_path_factory.mktemp("browser"), grid_rows() + grid_rows(task="a task with quite a long name"), run={**RUN, "data": {"entropy": 1.1}})
+    folder = write_folder(
+        tmp_path_factory.mktemp("browser"), grid_rows() + grid_rows(task="a task with quite a long name"), run={**RUN, "data": {"entropy": 1.1}}
+    )
     reports.build(folder)
     return pathlib.Path(folder / "report.html")
 
@@ -60,7 +70,12 @@ def test_opens_offline_and_fits(browser, page_file, width, scheme):
     page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
     assert requests == [page_file.as_uri()] and errors == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, .panels, svg') && e.getBoundingClientRect().right > innerWidth + 1).length") == 0
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, .panels, svg') && e.getBoundingClientRect().right > innerWidth + 1).length"
+        )
+        == 0
+    )
     back = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (back == "rgb(255, 255, 255)") == (scheme == "light")
     assert page.evaluate(OVERLAPS) == []

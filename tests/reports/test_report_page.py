@@ -82,7 +82,17 @@ def test_nothing_is_loaded_from_elsewhere(built):
 def test_every_figure_has_words_and_every_table_heads(built):
     _, content, page, text = built
     names = {figure["name"] for figure in content["figures"]}
-    assert {"winner-map", "loss-by-data", "differences", "learning-forgetting", "loss-by-size", "loss-by-pretraining", "loss-by-adapter", "exponents", "errors"} <= names
+    assert {
+        "winner-map",
+        "loss-by-data",
+        "differences",
+        "learning-forgetting",
+        "loss-by-size",
+        "loss-by-pretraining",
+        "loss-by-adapter",
+        "exponents",
+        "errors",
+    } <= names
     assert page.tags.count("figcaption") == len(content["figures"])
     pictures = re.findall(r'<svg viewBox[^>]*role="img"[^>]*aria-labelledby="([^"]+)"', text)
     assert len(pictures) >= 15 and all(name in page.ids for pair in pictures for name in pair.split())
@@ -104,7 +114,7 @@ def test_contrast_in_both_schemes(built):
     from reports.figure import style_sheet
 
     def light(colour):
-        parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         return sum(w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts))
 
     schemes = str(style_sheet("colours.css")).split("@media")
@@ -192,7 +202,7 @@ def test_every_figure_stands_alone(built, tmp_path, name):
     root = tree.fromstring(text)
     assert root.tag.endswith("svg") and "var(" not in text and 'class="card"' in text
     width, height = float(root.get("width")), float(root.get("height"))
-    assert 560 <= width <= 1200 and height > 100
+    assert 340 <= width <= 1200 and height > 100
     assert text.count("<text") > 5 and not re.search(r"nan|inf\b", text.split("</style>")[1].split("</desc>")[-1].lower().replace("information", ""))
 
 
@@ -208,15 +218,18 @@ def broken(folder, name, text):
     return folder
 
 
-@pytest.mark.parametrize(("name", "text", "word"), [
-    ("laws.json", "{", r"laws\.json:1:2: not JSON"),
-    ("laws.json", "[]", "holds a list"),
-    ("results.csv", "task,task\n", "stands twice"),
-    ("results.csv", "task,method,test_loss\na,full\n", r"results\.csv:2: 2 cells, the header has 3"),
-    ("results.csv", "task,method,test_loss\na,full,low\n", r"results\.csv:2: test_loss is 'low'"),
-    ("plan.json", "nonsense", r"plan\.json:1:1"),
-    ("laws.draws.npz", "nonsense", r"laws\.draws\.npz: cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("laws.json", "{", r"laws\.json:1:2: not JSON"),
+        ("laws.json", "[]", "holds a list"),
+        ("results.csv", "task,task\n", "stands twice"),
+        ("results.csv", "task,method,test_loss\na,full\n", r"results\.csv:2: 2 cells, the header has 3"),
+        ("results.csv", "task,method,test_loss\na,full,low\n", r"results\.csv:2: test_loss is 'low'"),
+        ("plan.json", "nonsense", r"plan\.json:1:1"),
+        ("laws.draws.npz", "nonsense", r"laws\.draws\.npz: cannot be read"),
+    ],
+)
 def test_bad_files_are_named_with_their_place(tmp_path, name, text, word):
     with pytest.raises(ReportError, match=word):
         reports.build(broken(write_folder(tmp_path), name, text))
@@ -234,7 +247,11 @@ def test_missing_files_say_what_writes_them(tmp_path):
 
 def test_a_diverged_run_counts_in_no_mean(tmp_path):
     rows = grid_rows()
-    lost = next(r for r in rows if (r["method"], r["model_size"], r["finetuning_examples"], r["seed"], r["pretraining_tokens"]) == ("full", "xs", 256, 0, TOKENS))
+    lost = next(
+        r
+        for r in rows
+        if (r["method"], r["model_size"], r["finetuning_examples"], r["seed"], r["pretraining_tokens"]) == ("full", "xs", 256, 0, TOKENS)
+    )
     lost.update(status="diverged", test_loss="")
     content = reports.build(write_folder(tmp_path, rows))
     assert "DIVERGED_CELLS" in {item["id"] for item in content["warnings"]}
