@@ -178,7 +178,8 @@ def document(report, figures):
             {
                 "task": item.task,
                 "lead": item.lead,
-                "lines": [{"topic": topic, "text": text} for topic, text in item.lines + item.more],
+                "lines": [{"topic": topic, "text": text} for topic, text in item.lines],
+                "more": [{"topic": topic, "text": text} for topic, text in item.more],
                 "facts": item.facts,
             }
             for item in report.answers

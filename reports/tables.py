@@ -3,8 +3,6 @@
 from reports import numbers
 from reports.lawtables import correlation_table, crossing_table, error_table, law_table
 from reports.numbers import count, fixed, listed, short, signed, significant
-
-
 from reports.table import Column, Table
 
 

@@ -14,7 +14,7 @@ def said(folder, task=0):
     """(lead, {topic: text}, facts) of a report's answer."""
     content = reports.build(folder)
     item = content["answers"][task]
-    return item["lead"], {line["topic"]: line["text"] for line in item["lines"]}, item["facts"]
+    return item["lead"], {line["topic"]: line["text"] for line in item["lines"] + item["more"]}, item["facts"]
 
 
 def below(gaps):
