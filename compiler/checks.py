@@ -34,7 +34,7 @@ def rule(reads: str, spoils: str = "") -> Callable[[Rule], Rule]:
     """Registers a rule. `reads`: what must be sound for it to run; `spoils`: what is unsound after an error of it.
 
     Words are the sections of a study, and: files (all are there, their formats known), shapes (complete and possible),
-    names (grids name only what exists).
+    names (grids name only what exists), levels, shares, sizes, held (each without an error of the rule that looks at it).
     """
     def register(function: Rule) -> Rule:
         RULES.append((function, frozenset(reads.split()), frozenset(spoils.split())))

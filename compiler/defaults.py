@@ -103,12 +103,12 @@ def fill_methods(study: dict[str, Any]) -> None:
             method["targets"] = counts.expand_targets(method["targets"])
 
 
-def fill_design(study: dict[str, Any]) -> None:
-    """Defaults of the factors; seeds, grids and hold-outs as lists; names of grids."""
+def fill_design(study: dict[str, Any], ordered: bool = True) -> None:
+    """Defaults of the factors; seeds, grids and hold-outs as lists; names of grids. `ordered`: all shapes are complete."""
     design, models = study["design"], study["models"]
     defaults = design["defaults"]
     if "model_size" not in defaults:
-        defaults["model_size"] = middle(by_parameters(models["sizes"]))
+        defaults["model_size"] = middle(by_parameters(models["sizes"]) if ordered else list(models["sizes"]))
     defaults.setdefault("pretraining_tokens", models["pretrain"]["tokens"])
     design["seeds"] = seeds(design["seeds"])
     for number, grid in enumerate(design["grids"], 1):

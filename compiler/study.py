@@ -196,11 +196,9 @@ def _fill(study: Study) -> None:
     if not {"methods", "finetune"} & broken:
         defaults.fill_methods(value)
     if not {"models", "design"} & broken:
-        incomplete = [name for name, size in value["models"]["sizes"].items() if any(key not in size for key in defaults.SHAPE)]
-        if incomplete:
-            broken.add("shapes")
-        else:
-            defaults.fill_design(value)
+        if any(key not in size for size in value["models"]["sizes"].values() for key in defaults.SHAPE):
+            broken.add("sizes")
+        defaults.fill_design(value, ordered="sizes" not in broken)
 
 
 def _find_files(study: Study) -> list[Problem]:

@@ -225,6 +225,8 @@ class _Builder:
                 shown = key.text if key.kind == "scalar" else f"a {key.kind}"
                 hint = f'write "{key.text}"' if key.kind == "scalar" and key.text else "keys are words"
                 self.problems.append(Problem.at(key.span, "KEY_NOT_TEXT", f"the key {shown} is not text", hint))
+                if key.kind == "scalar":  # as the text that was meant, so that nothing else complains of its absence
+                    node.value[key.text], node.keys[key.text] = value, key.span
             elif key.value in node.keys:
                 first = node.keys[key.value]
                 self.problems.append(Problem.at(key.span, "DUPLICATE_KEY", f"the key {key.value!r} stands twice", f"it stands first in line {first.line}"))

@@ -141,7 +141,7 @@ def _column(subject: Subject, place: tuple, column: int | str, format: str, head
         yield subject.study.problem("COLUMN", place, f"{dotted(place)} is the name {column!r}, and the file has no header", f"write {hint}, or the place of the column (0 is the first)")
 
 
-@rule("tasks models")
+@rule("tasks models", spoils="shares")
 def shares(subject: Subject) -> Iterator[Problem]:
     """SHARES: shares that some sources lack, or that do not add up to 1."""
     study = subject.study

@@ -35,7 +35,7 @@ def _places(subject: Subject) -> Iterator[tuple]:
             yield ("design", key, index)
 
 
-@rule("models tasks methods design shapes levels", spoils="names")
+@rule("models tasks methods design levels", spoils="names")
 def names(subject: Subject) -> Iterator[Problem]:
     """UNKNOWN_NAME, UNKNOWN_LEVEL: tasks, sizes, methods and levels that the study does not have."""
     study = subject.study
@@ -90,7 +90,7 @@ def hold_outs(subject: Subject) -> Iterator[Problem]:
             yield study.problem("HOLD_OUT_NOTHING", ("design", "hold_out", index), "no cell of the design matches this hold-out", "all factors of an entry must match one cell; check its values against the grids")
 
 
-@rule("tasks files methods design names models shapes")
+@rule("tasks files shares methods design names models shapes")
 def data_sizes(subject: Subject) -> Iterator[Problem]:
     """DATA_TOO_SMALL (error), SMALL_POOL (warning): more examples asked for than there are, or nearly."""
     study = subject.study
@@ -141,11 +141,15 @@ def steps(subject: Subject) -> Iterator[Problem]:
             epochs = finetune_steps(study, name, sizes[-1]) * batch / sizes[-1]
             if epochs < 3:
                 few.setdefault(place, []).append(f"{name} {epochs:.3g}")
+        if unseen:
+            continue
         warmup = method["optimizer"]["warmup_steps"]
         shortest = min(finetune_steps(study, name, size) for size in sizes)
         if warmup >= shortest:
             where = ("methods", name, "optimizer", "warmup_steps")
-            short.setdefault(where if study.wrote(*where) else ("finetune", "optimizer", "warmup_steps"), f"the warm-up of {warmup} steps does not end before {name}'s shortest finetuning, {shortest} steps")
+            general = ("finetune", "optimizer", "warmup_steps")
+            where = where if study.wrote(*where) else general if study.wrote(*general) else place
+            short.setdefault(where, f"the warm-up of {warmup} steps does not end before {name}'s shortest finetuning, {shortest} steps")
     for place, words in blind.items():
         yield study.problem("STEPS_TOO_FEW", place, f"steps x batch_size is less than the largest data size: {', '.join(words)}; the axis of data sizes would be false", "allow more steps, or at least one epoch: steps: {at_least: 200, epochs: 3}")
     for place, words in few.items():

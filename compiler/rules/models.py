@@ -18,6 +18,13 @@ PRETRAIN = ("models", "pretrain")
 def shapes(subject: Subject) -> Iterator[Problem]:
     """SHAPE_INCOMPLETE, HEADS: sizes that no model can be built from."""
     study = subject.study
+    seen: set[tuple] = set()  # a value in models.shape is wrong once, however many sizes it is wrong for
+
+    def heads(place: tuple, message: str, hint: str) -> Iterator[Problem]:
+        if place not in seen:
+            yield study.problem("HEADS", place, message, hint)
+        seen.add(place)
+
     for name, size in study.resolved["models"]["sizes"].items():
         place = (*SIZES, name)
         # head_width and mlp follow from the others; only what nobody wrote is named.
@@ -26,11 +33,11 @@ def shapes(subject: Subject) -> Iterator[Problem]:
             yield study.problem("SHAPE_INCOMPLETE", place, f"models.sizes.{name} has no {listing(absent).replace(' or ', ' and no ')}", f"write it here or, for all sizes, in models.shape; for example: {absent[0]}: 2", on="key")
             continue
         if "head_width" not in size:
-            yield study.problem("HEADS", _written(subject, name, "heads"), f"width {size['width']} of models.sizes.{name} cannot be divided among {size['heads']} heads", "choose heads that divide the width, or write head_width")
+            yield from heads(_written(subject, name, "heads"), f"width {size['width']} of models.sizes.{name} cannot be divided among {size['heads']} heads", "choose heads that divide the width, or write head_width")
         elif size["head_width"] % 2:
-            yield study.problem("HEADS", _written(subject, name, "head_width", "heads"), f"heads of models.sizes.{name} are {size['head_width']} wide; rotary positions need an even width", "choose fewer or more heads, or write an even head_width")
+            yield from heads(_written(subject, name, "head_width", "heads"), f"heads of models.sizes.{name} are {size['head_width']} wide; rotary positions need an even width", "choose fewer or more heads, or write an even head_width")
         if size["heads"] % size["kv_heads"]:
-            yield study.problem("HEADS", _written(subject, name, "kv_heads", "heads"), f"{size['heads']} heads of models.sizes.{name} cannot share {size['kv_heads']} key-value heads evenly", "kv_heads must divide heads: 1 is multi-query, heads is multi-head")
+            yield from heads(_written(subject, name, "kv_heads", "heads"), f"{size['heads']} heads of models.sizes.{name} cannot share {size['kv_heads']} key-value heads evenly", "kv_heads must divide heads: 1 is multi-query, heads is multi-head")
 
 
 def _written(subject: Subject, size: str, *keys: str) -> tuple:
