@@ -93,17 +93,16 @@ class Report:
         if numbers.known(run.get("seconds")):
             rows.append(("Wall time", numbers.duration(run["seconds"])))
         if numbers.known(run.get("training_seconds")):
-            share = ""
-            if numbers.known(run.get("seconds")) and run["seconds"] > 0:
-                share = f" ({numbers.percent(run['training_seconds'] / run['seconds'] / (run.get('workers') or 1))} of the workers\N{RIGHT SINGLE QUOTATION MARK} wall time)"
-            rows.append(("Time in training steps", numbers.duration(run["training_seconds"]) + share))
+            share = run.get("training_share")
+            of = f" ({numbers.percent(share)} of the workers\N{RIGHT SINGLE QUOTATION MARK} time)" if numbers.known(share) else ""
+            rows.append(("Time in training steps", numbers.duration(run["training_seconds"]) + of))
         if numbers.known(run.get("flops")):
             rows.append(("FLOPs spent", numbers.flops(run["flops"])))
-        rows += [
-            (f"Jobs {name}", numbers.count(number) if numbers.known(number) else str(number)) for name, number in (run.get("jobs") or {}).items()
-        ]
+        rows += flat("Jobs", run.get("jobs"))
         rows += [(f"Time, {name}", numbers.duration(value)) for name, value in (run.get("stages") or {}).items() if numbers.known(value)]
-        rows += flat("Entropy", (run.get("data") or {}).get("entropy"))
+        rows += flat("Exact entropy of the generator, nats per token", (run.get("data") or {}).get("entropy"))
+        rows += flat("Tokenizer", run.get("tokenizer"))
+        rows += flat("Digest", (run.get("data") or {}).get("digests"))
         for key, words in (("test_sets", "Test set"), ("tokenizer", "Tokenizer"), ("digests", "Digest")):
             rows += flat(words, data.get(key))
         return rows

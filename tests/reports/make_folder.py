@@ -206,11 +206,12 @@ RUN = {
     "device": "cpu:x86_64",
     "seconds": 321.5,
     "training_seconds": 201.0,
+    "training_share": 0.3126,
     "workers": 2,
     "flops": 3.1e13,
     "started": "2026-11-22T10:00:00Z",
     "finished": "2026-11-22T10:05:21Z",
-    "jobs": {"done": 120, "failed": 0},
+    "jobs": {"total": 120, "done": 120, "failed": [], "by_role": {"finetune/cell": 90}},
     "data": {"entropy": None},
     "stages": {"pretrain": 60.2, "sweep": 41.0, "finetune": 180.0, "evaluate": 31.0, "fit": 3.2},
 }
