@@ -45,7 +45,7 @@ def rule(reads: str, spoils: str = "") -> Callable[[Rule], Rule]:
 
 def run(study: "Study") -> list[Problem]:
     """All problems that the rules find, each mistake once."""
-    import compiler.rules  # noqa: F401  (the rules register themselves)
+    from compiler.rules import laws  # (with it, all rules register themselves)
 
     problems: list[Problem] = []
     broken = set(study.broken)
@@ -57,4 +57,7 @@ def run(study: "Study") -> list[Problem]:
         problems += found
         if any(problem.severity == "error" for problem in found):
             broken |= spoils
+    if not broken and not study.wrote("laws", "factors"):
+        # Of the factors that stand there by default only those stay that the design varies.
+        study.resolved["laws"]["factors"] = laws.varied_factors(subject.design)
     return problems

@@ -79,6 +79,7 @@ def fill_models(study: dict[str, Any]) -> None:
                 merged.setdefault("head_width", merged["width"] // merged["heads"])
         size.update({key: merged[key] for key in SHAPE if key in merged})
         size["optimizer"] = {**pretrain["optimizer"], **size.get("optimizer", {})}
+    drop_idle(pretrain["optimizer"], [size["optimizer"] for size in models["sizes"].values()])
     pretrain["checkpoints"].setdefault("tokens", [pretrain["tokens"]])
     pretrain["checkpoints"]["tokens"].sort()
     if not (isinstance(pretrain["data"], dict) and pretrain["data"]["kind"] == "synthetic"):
@@ -93,6 +94,8 @@ def fill_methods(study: dict[str, Any]) -> None:
     finetune = study["finetune"]
     finetune["evaluate"]["at"].sort()
     for method in study["methods"].values():
+        if method.get("scale") == "none":
+            method.pop("alpha")
         method.setdefault("steps", finetune["steps"])
         method["optimizer"] = {**finetune["optimizer"], **method.get("optimizer", {})}
         if isinstance(method["learning_rate"], dict):
@@ -101,6 +104,20 @@ def fill_methods(study: dict[str, Any]) -> None:
                 method["learning_rate"]["per"].sort()
         if "targets" in method:
             method["targets"] = counts.expand_targets(method["targets"])
+    drop_idle(finetune["optimizer"], [method["optimizer"] for method in study["methods"].values()])
+
+
+IDLE = {"beta1": ("kind", "adamw"), "beta2": ("kind", "adamw"), "decay": ("schedule", "wsd"), "final_learning_rate": ("schedule", "cosine")}
+
+
+def drop_idle(common: dict[str, Any], owned: list[dict[str, Any]]) -> None:
+    """Takes the keys that do nothing out of optimizers: each acts only with one kind or schedule (IDLE)."""
+    for key, (other, needed) in IDLE.items():
+        for optimizer in owned:
+            if optimizer[other] != needed:
+                optimizer.pop(key, None)
+        if not any(optimizer[other] == needed for optimizer in [common, *owned]):
+            common.pop(key, None)
 
 
 def fill_design(study: dict[str, Any], ordered: bool = True) -> None:

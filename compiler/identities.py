@@ -138,11 +138,12 @@ def true_tokens(study: Study, tokens: int) -> int:
 
 
 def branch_step(study: Study, size: str, steps: int) -> int:
-    """The trunk's step from which a level of `steps` steps decays; for raw checkpoints the step itself."""
+    """The trunk's step from which a level of `steps` steps decays; for raw checkpoints, and for cosine, the last step."""
     pretrain = study.resolved["models"]["pretrain"]
-    if pretrain["checkpoints"]["kind"] == "raw":
+    optimizer = study.resolved["models"]["sizes"][size]["optimizer"]
+    if pretrain["checkpoints"]["kind"] == "raw" or optimizer["schedule"] == "cosine":
         return steps
-    return steps - round(study.resolved["models"]["sizes"][size]["optimizer"]["decay"] * steps)
+    return steps - round(optimizer["decay"] * steps)
 
 
 def _pretrain(study: Study, size: str, text: Any, tokenizer_key: Any, **more: Any) -> Identity:
@@ -186,7 +187,7 @@ def method(study: Study, name: str, rank: int | None = None, prompt_length: int 
     """A method with its own factors; with `scale: none` alpha does nothing and stands as 1."""
     values = study.resolved["methods"].get(name, {})
     if name == "lora":
-        alpha = values["alpha"] if values["scale"] != "none" else 1.0
+        alpha = values.get("alpha", 1.0)
         return {"name": name, "rank": rank, "alpha": alpha, "scale": values["scale"], "targets": values["targets"]}
     if name == "prompt":
         return {"name": name, "prompt_length": prompt_length, "init": values["init"]}

@@ -17,11 +17,12 @@ def build(design: Design) -> list[Job]:
 
 
 def label(tokens: int) -> str:
-    """A number of tokens for a name: `8M`, `1.5M`, `3932160`; never rounded."""
+    """A number of tokens for a name: `8M`, `1.5M`, `3932.16K`; never rounded."""
     for power, suffix in ((12, "T"), (9, "B"), (6, "M"), (3, "K")):
-        scaled = tokens * 1000 // 10**power
-        if scaled >= 1000 and scaled * 10**power == tokens * 1000:
-            return f"{scaled / 1000:g}{suffix}" if scaled < 10**6 else f"{scaled // 1000}{suffix}"
+        whole, rest = divmod(tokens, 10**power)
+        decimals = f"{rest:0{power}d}".rstrip("0")
+        if whole and len(decimals) <= 3:
+            return f"{whole}{'.' if decimals else ''}{decimals}{suffix}"
     return str(tokens)
 
 

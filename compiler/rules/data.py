@@ -114,7 +114,7 @@ def columns(subject: Subject) -> Iterator[Problem]:
             yield study.problem("FORMAT_UNKNOWN", (*path, "path"), f"the name {source['path']} does not say what format it has", "name it .tsv .csv .jsonl or .parquet (each also .gz), or write format:")
             continue
         named = source["format"] in ("jsonl", "parquet")
-        if named and study.wrote(*path, "header"):
+        if named and source["header"]:
             yield study.problem("NO_EFFECT", (*path, "header"), f"header does nothing for {source['format']}", "leave it out", on="key")
         for key in ("source", "target"):
             for index, column in enumerate(as_list(source[key])):

@@ -6,7 +6,7 @@ from typing import Any, Iterator
 
 from compiler.checks import Subject, rule
 from compiler.defaults import METHOD_FACTOR
-from compiler.design import Cell, matches
+from compiler.design import Cell, Design, matches
 from compiler.diagnostics import Problem
 
 PARAMETERS = {"power": 3, "multiplicative": 4, "additive": 5}
@@ -21,12 +21,12 @@ def column(factor: str, method: str) -> str | None:
     return METHOD_FACTOR.get(method) if factor == "peft_parameters" else COLUMN[factor]
 
 
-def rows(subject: Subject, task: str, method: str, varied: str | None) -> list[Cell]:
+def rows(design: Design, task: str, method: str, varied: str | None) -> list[Cell]:
     """The places of a task and method in which all factors but D and `varied` stand at their default; seeds are one place."""
-    values = subject.design.defaults(method)
+    values = design.defaults(method)
     fixed = [factor for factor in ("model_size", "pretraining_tokens", METHOD_FACTOR.get(method)) if factor and factor != varied]
     places = {}
-    for cell in subject.design.of(task, method):
+    for cell in design.of(task, method):
         if all(getattr(cell, factor) == values[factor] for factor in fixed):
             places[cell.without_seed()] = cell
     return list(places.values())
@@ -40,6 +40,19 @@ def shortage(cells: list[Cell], varied: str | None, form: str) -> str:
             return f"{len(levels)} {WORDS[factor]} where a law needs {LEVELS}"
     needed = PARAMETERS[form] + SPARE
     return f"{len(cells)} points where the form {form} needs {needed}" if len(cells) < needed else ""
+
+
+def varied_factors(design: Design) -> list[str]:
+    """The factors of the laws that have three levels or more somewhere; all of them where none has."""
+    factors = design.study.resolved["laws"]["factors"]
+    found = []
+    for factor in factors:
+        for task, method in design.pairs():
+            varied = column(factor, method)
+            if varied and len({getattr(cell, varied) for cell in rows(design, task, method, varied)}) >= LEVELS:
+                found.append(factor)
+                break
+    return found or factors
 
 
 def asked(subject: Subject) -> Iterator[tuple[str, str, str, str | None, str]]:
@@ -69,7 +82,7 @@ def fits(subject: Subject) -> Iterator[Problem]:
     possible = False
     spread: dict[str, int] = {}
     for task, method, factor, varied, form in asked(subject):
-        cells = rows(subject, task, method, varied)
+        cells = rows(design, task, method, varied)
         fitted = [cell for cell in cells if not design.held_out[cell]]
         if varied:
             spread[factor] = max(spread.get(factor, 0), len({getattr(cell, varied) for cell in cells}))

@@ -6,7 +6,7 @@ from typing import Iterator
 
 from compiler import counts, files
 from compiler.checks import Subject, rule
-from compiler.defaults import METHOD_FACTOR
+from compiler.defaults import IDLE, METHOD_FACTOR
 from compiler.diagnostics import Problem, listing
 from compiler.identities import branch_step, pretraining_steps
 
@@ -152,8 +152,7 @@ def without_effect(subject: Subject) -> Iterator[Problem]:
     optimizers += [(("methods", name, "optimizer"), method["optimizer"]) for name, method in study.resolved["methods"].items()]
     for place, optimizer in optimizers:
         overriders = [other for other_place, other in optimizers if other_place[0] == place[0] or {other_place[0], place[0]} == {"finetune", "methods"}]
-        idle = {"beta1": ("kind", "adamw"), "beta2": ("kind", "adamw"), "decay": ("schedule", "wsd"), "final_learning_rate": ("schedule", "cosine")}
-        for key, (other, needed) in idle.items():
+        for key, (other, needed) in IDLE.items():
             shared = place in ((*PRETRAIN, "optimizer"), ("finetune", "optimizer"))
             acts = optimizer[other] == needed or shared and any(one.get(other) == needed for one in overriders)
             if study.wrote(*place, key) and not acts:

@@ -224,7 +224,7 @@ def task(study):
     (lambda s: task(s)["train"][1].pop("share"), "SHARES"),
     (lambda s: task(s)["train"][1].update(header=False), "COLUMN"),
     (lambda s: task(s)["test"]["near"].update(source=0), "COLUMN"),
-    (lambda s: task(s)["test"]["near"].update(header=False), "NO_EFFECT"),
+    (lambda s: task(s)["test"]["near"].update(header=True), "NO_EFFECT"),
     (lambda s: task(s)["dev"].pop("language"), "LANGUAGE_MISSING"),
     (lambda s: s["tasks"]["translation"]["zero_shot"].update(near=task(s)["dev"]), "SET_TWICE"),
     (lambda s: s["design"]["grids"][0].update(finetuning_examples=[32, 64, 128, 601], ), "DATA_TOO_SMALL"),
