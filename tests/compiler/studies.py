@@ -85,8 +85,8 @@ def on_files(folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
     rows = [(f"word {i} one", f"wort {i} eins") for i in range(300)]
     (folder / "train.tsv").write_text("".join(f"{a}\t{b}\t{b}!\n" for a, b in rows), "utf-8")
-    with gzip.open(folder / "more.csv.gz", "wt", encoding="utf-8", newline="") as file:
-        file.write("en,de\n" + "".join(f'"{a}, yes",{b}\n' for a, b in rows))
+    table = "en,de\n" + "".join(f'"{a}, yes",{b}\n' for a, b in rows)
+    (folder / "more.csv.gz").write_bytes(gzip.compress(table.encode("utf-8"), mtime=0))  # the same bytes whenever it is written
     (folder / "dev.tsv").write_text("".join(f"{a} dev\t{b}\n" for a, b in rows[:20]), "utf-8")
     (folder / "test.jsonl").write_text("".join(f'{{"en": "{a} test", "de": ["{b}", "{b}."]}}\n' for a, b in rows[:30]), "utf-8")
     (folder / "far.tsv").write_text("".join(f"{a} far\t{b}\t{b}?\n" for a, b in rows[:10]), "utf-8")

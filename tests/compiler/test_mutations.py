@@ -1,12 +1,14 @@
 """Every key of the study language has an effect: changing it changes the plan; changing execution re-keys nothing."""
 
 import copy
+import gzip
 import os
 import subprocess
 import sys
 
 import jsonschema
 import studies
+import yaml
 
 import compiler
 import schemas
@@ -227,11 +229,7 @@ def prepare(folder):
     (folder / "text2.txt").write_text(text + "one more\n")
     (folder / "text2.tsv").write_text((folder / "text.tsv").read_text() + "300\tone more\n")
     (folder / "other.jsonl").write_text((folder / "test.jsonl").read_text() * 2)
-    (folder / "other.csv.gz").write_bytes((folder / "more.csv.gz").read_bytes() + b"")
-    import gzip
-
-    with gzip.open(folder / "other.csv.gz", "wt", newline="") as file:
-        file.write("en,de\n" + "".join(f"a{i},b{i}\n" for i in range(300)))
+    (folder / "other.csv.gz").write_bytes(gzip.compress(("en,de\n" + "".join(f"a{i},b{i}\n" for i in range(300))).encode()))
     for name, pieces in (("some.model", 120), ("other.model", 130)):  # field 1, a message that holds one string, again and again
         (folder / name).write_bytes(b"".join(b"\x0a\x05\x0a\x03" + f"{i:03d}".encode() for i in range(pieces)))
 
@@ -294,6 +292,6 @@ def test_the_same_bytes_in_another_folder_and_under_another_hash_seed(tmp_path):
 def test_comments_order_and_notation_change_nothing(tmp_path):
     first = plan_of(studies.synthetic(), tmp_path)
     again = {key: value for key, value in reversed(list(studies.synthetic().items()))}
-    text = "# a comment\n" + __import__("yaml").safe_dump(again, sort_keys=False).replace("40960", "40.96K").replace("0.001", "1e-3")
+    text = "# a comment\n" + yaml.safe_dump(again, sort_keys=False).replace("40960", "40.96K").replace("0.001", "1e-3")
     second = compiler.compile_plan(compiler.load_study(studies.write(text, tmp_path, "b.yaml")))
     assert compiler.plan_text(first) == compiler.plan_text(second)
