@@ -137,11 +137,18 @@ def differences(scene, task):
                 panel.end(points[-1][1].mean, labels[pair], style)
         panels.append(panel)
     legend = [(glyph("method", str((i + 3) % 6)), labels[pair]) for i, pair in enumerate(pairs)]
-    legend += [(glyph("outside"), f"tie: within {TIE} nats"), (glyph("interval"), "95 % interval, seeds paired")]
+    legend += [(glyph("outside"), f"tie: within {TIE} nats")]
+    sure = any(gap.low is not None for rows in found.values() for points in rows.values() for _, gap in points)
+    if sure:
+        legend += [(glyph("interval"), "95 % interval, seeds paired")]
     caption = (
         f"Difference of test loss between two methods on the same subsets of data, in nats. Above zero, the method named second in the label is ahead; "
         f"inside the grey band the difference is too small to matter. The vertical scale is linear within {TIE} nats of zero and logarithmic beyond. "
-        "Intervals hold for these base models and use a seed deviation pooled over cells."
+        + (
+            "Intervals hold for these base models and use a seed deviation pooled over cells."
+            if sure
+            else "With one seed a cell there are no intervals."
+        )
     )
     return Figure("differences", task, "Method against method, pair by pair", caption, panels, legend)
 

@@ -131,6 +131,11 @@ def curve_words(scene, curves):
     return " ".join(words)
 
 
+def far_below(floor, values):
+    """True where a floor would take more than half of the drawing's height away from the data."""
+    return max(values) - floor > 1.9 * max(max(values) - min(values), 0.05)
+
+
 def loss_by_data(scene, task, response="test_loss"):
     """Loss against finetuning examples, one panel a model size: laws, seeds, means, hold-outs, base and floor."""
     measured, methods, sizes = scene.measured, scene.measured.methods(task), scene.measured.sizes(task)
@@ -147,6 +152,9 @@ def loss_by_data(scene, task, response="test_loss"):
         [v for cells in rows[size].values() for c in cells for v in c.values(response).values()] + ([bases[size]] if bases[size] is not None else [])
         for size in sizes
     ]
+    below = ""
+    if floor is not None and far_below(floor, [v for values in groups for v in values]):
+        below, floor = f" The exact entropy of the generator, {numbers.nats(floor)}, lies far below what is drawn.", None
     axes, shared = y_axes(
         groups, NATS if response == "test_loss" else "loss on base text, nats per token", include=[floor] if floor is not None else ()
     )
@@ -197,7 +205,7 @@ def loss_by_data(scene, task, response="test_loss"):
     what = "Test loss" if response == "test_loss" else "Loss on the base\N{RIGHT SINGLE QUOTATION MARK}s own held-out text after finetuning"
     caption = (
         f"{what} in nats per target token, lower is better, against the number of finetuning examples (log scale), one panel for each model size; the markers of the methods stand slightly side by side."
-        f" {curve_words(scene, curves)}" + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale.")
+        f" {curve_words(scene, curves)}{below}" + ("" if shared or len(panels) == 1 else " Each panel has its own vertical scale.")
     )
     title = "Loss against data size" if response == "test_loss" else "Forgetting against data size"
     return Figure("loss-by-data" if response == "test_loss" else "forgetting-by-data", task, title, caption, panels, legend)

@@ -263,3 +263,11 @@ def test_importing_the_room_is_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     code = "import sys, reports.page; print([m for m in ('jax', 'flax', 'runtime', 'compiler', 'tunelaw') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("entropy", "drawn"), [(1.1, True), (0.05, False)])
+def test_a_floor_far_below_the_data_is_said_and_not_drawn(tmp_path, entropy, drawn):
+    reports.build(write_folder(tmp_path, run={**RUN, "data": {"entropy": {"translation": entropy}}}))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ('class="ref floor"' in text) is drawn
+    assert (f"{entropy:.3f} nats, lies far below what is drawn" in text) is not drawn
