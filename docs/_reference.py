@@ -1,0 +1,143 @@
+"""Writes docs/reference.md, every key of the study language, from schemas/study.schema.json: `python docs/_reference.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HEAD = """# Reference: every key of a study
+
+Made from `schemas/study.schema.json` by `docs/_reference.py`; [language.md](language.md) explains the blocks.
+A default in *italics* is worked out from other keys; a dash means that the key may be left out: in an override
+(`models.sizes.NAME.optimizer`, `methods.*.optimizer`) it is then as in what is overridden, elsewhere it does nothing.
+`tunelaw show SPEC` prints a study with all its defaults filled in. `NAME` and `[]` in a heading stand for a name of your own and for an
+item of a list; where one thing or a list of them is accepted, the heading has the `[]`.
+"""
+
+
+class Reference:
+    """The tables of one schema, in the order of the keys; a definition that stands in two places is shown once."""
+
+    def __init__(self, schema: dict):
+        self.schema, self.parts, self.seen, self.titles = schema, [], {}, set()
+
+    def text(self) -> str:
+        self.table("the study", self.schema)
+        return HEAD + "".join(self.parts)
+
+    def follow(self, schema: dict) -> tuple[dict, str | None]:
+        """A schema with its $ref followed (what stands beside the $ref wins), and the name of the definition."""
+        name = schema.get("$ref", "").removeprefix("#/$defs/") or None
+        return ({**self.schema["$defs"][name], **schema}, name) if name else (schema, None)
+
+    def table(self, path: str, schema: dict) -> None:
+        """One table for an object, then those of the objects in it."""
+        prefix = "" if path == "the study" else path.split(" (")[0] + "."
+        rows, inner = [], []
+        for key, value in schema.get("properties", {}).items():
+            value, name = self.follow(value)
+            need = "required" if key in schema.get("required", ()) else self.default(value)
+            rows.append(f"| `{key}` | {self.accepts(value)} | {need} | {escaped(value.get('description', ''))} |\n")
+            inner.append((prefix + key, value, name))
+        self.parts.append(f"\n## {path if path == 'the study' else f'`{path}`'}\n\n{schema.get('description', '')}\n\n")
+        self.parts.append("| key | takes | default | |\n| --- | --- | --- | --- |\n" + "".join(rows))
+        for where, value, name in inner:
+            self.descend(where, value, name)
+
+    def descend(self, path: str, schema: dict, definition: str | None) -> None:
+        """The tables of whatever objects a value may be."""
+        schema, name = self.follow(schema)
+        definition = name or definition
+        branches = [self.follow(branch) for branch in schema.get("oneOf", ())]
+        if branches:
+            items = {self.follow(branch["items"])[1] for branch, _ in branches if branch.get("type") == "array"}
+            for branch, name in branches:
+                if "properties" in branch:
+                    self.descend(path + "[]" if name in items else path, branch, name)
+                elif branch.get("type") == "array":
+                    self.descend(path + "[]", branch["items"], None)
+        elif "properties" in schema:
+            title = path + distinction(schema)
+            if title in self.titles:
+                return
+            self.titles.add(title)
+            if definition in self.seen:
+                self.parts.append(f"\n`{title}` takes the keys of `{self.seen[definition]}`.\n")
+                return
+            if definition:
+                self.seen[definition] = title
+            self.table(title, schema)
+        elif isinstance(schema.get("additionalProperties"), dict):
+            self.descend(path + ".NAME", schema["additionalProperties"], None)
+        elif schema.get("type") == "array":
+            self.descend(path + "[]", schema["items"], None)
+
+    def accepts(self, schema: dict) -> str:
+        """What a value may be, in words."""
+        schema, _ = self.follow(schema)
+        if "oneOf" in schema:
+            return " or ".join(dict.fromkeys(self.accepts(branch) for branch in schema["oneOf"]))
+        if "enum" in schema:
+            return ", ".join(f"`{word}`" for word in schema["enum"])
+        if "const" in schema:
+            return f"`{schema['const']}`"
+        types = schema.get("type", [])
+        types = [types] if isinstance(types, str) else types
+        unit = f" ({schema['unit']})" if "unit" in schema else ""
+        if "integer" in types:
+            return "whole number" + bounds(schema) + unit
+        if "number" in types:
+            return "number" + bounds(schema) + unit
+        if types == ["array"]:
+            return "list of " + self.accepts(schema["items"])
+        if types == ["object"]:
+            kind = schema.get("properties", {}).get("kind", {}).get("const")
+            return f"map, `kind: {kind}`" if kind else "map"
+        return {"string": "text", "boolean": "`true`, `false`"}[types[0]]
+
+    def default(self, schema: dict) -> str:
+        if "derived" in schema:
+            return f"*{escaped(schema['derived'])}*"
+        value = schema.get("default")
+        if value is None or value == "":
+            return "-"
+        return "all defaults" if value == {} else f"`{shown(value)}`"
+
+
+def distinction(schema: dict) -> str:
+    """What tells an object from the others that may stand in its place: its kind, or the key that only it has."""
+    kind = schema["properties"].get("kind", {}).get("const")
+    only = [name for name in ("at_least", "at_most") if name in schema["properties"]]
+    return f" (kind: {kind})" if kind else f" (with {only[0]})" if only else ""
+
+
+def bounds(schema: dict) -> str:
+    """The bounds of a number, as `>= 1`."""
+    names = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    return "".join(f", {sign} {schema[name]}" for name, sign in names.items() if name in schema)
+
+
+def shown(value) -> str:
+    """A value as a study writes it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    return value if isinstance(value, str) and re.fullmatch(r"[\w./()-]+", value) else json.dumps(value)
+
+
+def escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def reference() -> str:
+    """The text of docs/reference.md for the schema as it stands."""
+    return Reference(json.loads((HERE.parent / "schemas" / "study.schema.json").read_text(encoding="utf-8"))).text()
+
+
+if __name__ == "__main__":
+    (HERE / "reference.md").write_text(reference(), encoding="utf-8")
+    print("written: docs/reference.md", file=sys.stderr)
