@@ -148,5 +148,5 @@ def answer_lines(report: dict) -> list[str]:
     lines = []
     for answer in report.get("answers", []):
         lines.append(f"{answer['task']}: {answer['lead']}")
-        lines += [f"  {line['topic']}: {line['text']}" for line in answer["lines"]]
+        lines += [f"  {line['topic']}: {line['text']}".replace("\n", "\n    ") for line in answer["lines"]]
     return lines

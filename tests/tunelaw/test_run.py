@@ -7,7 +7,6 @@ import signal
 import time
 
 import pexpect
-import pytest
 from shell import ROOT, SMALLEST, command, environment, tunelaw, tunelaw_without_stack
 
 
@@ -41,7 +40,7 @@ def test_results_agree_with_the_records(finished):
     records = {record["key"]: record for record in finished.records()}
     scored = [record for record in records.values() if record["kind"] == "evaluate"]
     rows = {row["key"]: row for row in finished.rows()}
-    assert len(rows) == len(finished.rows()) == len(scored) == 21
+    assert len(rows) == len(finished.rows()) == len(scored) == 12
     for record in scored:
         row = rows[record["identity"]["model"]]
         pooled = [s for s in record["metrics"]["sets"].values() if s["role"] == "test"]
@@ -70,12 +69,12 @@ def test_trials_name_the_winner_and_the_budget_check(finished):
     sweeps = {}
     for row in (row for row in trials if row["role"] == "sweep"):
         sweeps.setdefault((row["method"], row["level"]), []).append(row)
-    assert sweeps and all(key[0] == "full" for key in sweeps)
+    assert len(sweeps) == 2
     for rows in sweeps.values():
         chosen = [row for row in rows if row["chosen"] == "1"]
         assert len(chosen) == 1 and float(chosen[0]["dev_loss"]) == min(float(row["dev_loss"]) for row in rows)
     checks = [row for row in trials if row["role"] == "budget_check"]
-    assert {row["method"] for row in checks} == {"full", "prompt"}
+    assert {row["method"] for row in checks} == {"full"}
     for row in checks:
         assert math.isclose(float(row["gain"]), float(row["cell_dev_loss"]) - float(row["dev_loss"]), abs_tol=1e-12)
 
@@ -105,7 +104,7 @@ def test_new_level_extends_the_trunk_and_rekeys_nothing(finished):
     levels = "[8192, 12288, 16384, 24576]"
     more = [
         "--set", f"models.pretrain.checkpoints.tokens={levels}",
-        "--set", f"design.grids=[{{name: more, method: [full, prompt], pretraining_tokens: {levels}, finetuning_examples: [16, 32, 64]}}]",
+        "--set", f"design.grids=[{{name: more, method: full, pretraining_tokens: {levels}, finetuning_examples: [16, 32, 64]}}]",
     ]  # fmt: skip
     done = tunelaw("plan", SMALLEST, *more, "--store", finished.store, "--out", finished.out, "--json")
     state = json.loads(done.stdout)["state"]
@@ -146,7 +145,7 @@ def test_ctrl_c_stops_gently_says_how_to_go_on_and_is_resumed(fresh):
     child.close()
     assert child.exitstatus == 130
     kept = len(fresh.records())
-    assert 4 <= kept < 40
+    assert 4 <= kept < 30
     assert f"{kept} of" in tunelaw("status", fresh.out).stdout or " done, " in tunelaw("status", fresh.out).stdout
 
 
@@ -160,7 +159,6 @@ def test_termination_signal_stops_gently_too(fresh):
     assert "go on with" in fresh.messages.read_text()
 
 
-@pytest.mark.parametrize("name", ["results.csv", "plan.json"])
-def test_report_without_its_input_is_an_input_error(tmp_path, name):
+def test_report_without_its_input_is_an_input_error(tmp_path):
     done = tunelaw("report", tmp_path)
-    assert done.returncode == 2 and "results.csv" in done.stderr
+    assert done.returncode == 2 and "not found" in done.stderr and "Traceback" not in done.stderr
