@@ -66,7 +66,6 @@ def law_table(book):
         "N model size, P pretraining tokens, T trained adapter parameters, D finetuning examples. Full precision stands in laws.json.",
         columns,
         rows,
-        len(rows) > 12,
     )
 
 

@@ -87,6 +87,11 @@ def interval(low, high, show=fixed):
     return f"{show(low)} to {show(high)}"
 
 
+def rate(value):
+    """A learning rate: `0.0003`, `3e-05`."""
+    return f"{value:.3g}" if known(value) else NOTHING
+
+
 def percent(value):
     """`53 %` of a share between 0 and 1."""
     return f"{100 * value:.0f} %" if known(value) else NOTHING
@@ -109,8 +114,8 @@ def duration(seconds):
 
 def flops(value):
     """`3.1 × 10¹³`."""
-    if not known(value) or value == 0:
-        return NOTHING if not known(value) else "0"
+    if not known(value) or abs(value) < 1000:
+        return count(value)
     exponent = math.floor(math.log10(abs(value)))
     return f"{value / 10.0**exponent:.1f} × 10{str(exponent).translate(SUPERSCRIPT)}"
 

@@ -76,7 +76,7 @@ def sweep_table(trials):
                 "method": method,
                 "level": place,
                 "tried": listed(
-                    dict.fromkeys(significant(row.get("learning_rate"), 2) for row in sorted(tried, key=lambda r: r.get("learning_rate") or 0))
+                    dict.fromkeys(numbers.rate(row.get("learning_rate")) for row in sorted(tried, key=lambda r: r.get("learning_rate") or 0))
                 ),
                 "chosen": chosen[0].get("learning_rate") if chosen else None,
                 "edge": f"yes, the {edge} end" if edge else "no",
@@ -91,7 +91,7 @@ def sweep_table(trials):
         Column("method", "method"),
         Column("level", "corner"),
         Column("tried", "rates tried"),
-        Column("chosen", "chosen", lambda v: significant(v, 3)),
+        Column("chosen", "chosen", numbers.rate),
         Column("edge", "on the edge"),
         Column("best", "dev loss", fixed),
         Column("runs", "runs", count),
