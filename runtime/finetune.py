@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from compiler import counts
 from runtime import batches, checkpoints, methods, tokenizers
 from runtime import mesh as meshes
 from runtime.data import batch_indices, encode, load_examples, load_shares, subset
+from runtime.errors import DataError
 from runtime.model import Execution, Shape
 from runtime.optimizers import Schedule
 from runtime.records import Interrupted
@@ -56,7 +58,11 @@ class Examples:
             whole, self.counts = _encoded(*where, 0)
             kept, origins = whole, np.array([rows[i]["origin"] for i in whole.rows])
             self.counts = {"dropped": self.counts.get("dropped", 0)}
-            self.rows = subset(origins, load_shares(where[0]), identity["examples"], identity["seed"])
+            try:
+                self.rows = subset(origins, load_shares(where[0]), identity["examples"], identity["seed"])
+            except DataError as error:
+                raise DataError(f"{error}. Of {len(rows)} training examples {len(rows) - len(kept)} were left out (too_long: drop): they are longer than lengths, "
+                                f"source {lengths['source']} or target {lengths['target']} tokens; raise lengths, or set too_long: cut_source") from None
             self.train = kept
         else:
             origins = np.array([row["origin"] for row in rows])
@@ -220,6 +226,7 @@ def _body(tuning: Tuning, step: int) -> dict[str, Any]:
         "epochs": step * identity["batch_size"] / identity["examples"],
         "trainable_parameters": trained,
         "total_parameters": base if tuning.method.trains_base else base + trained,
+        "flops": step * identity["batch_size"] * counts.train_flops(identity["shape"], identity["method"], *tuning.examples.shape),
         "padded_length": tuning.examples.shape[0],
         "curve": host["curve"],
         "lengths": tuning.examples.counts,

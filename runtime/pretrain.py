@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from compiler import counts
 from runtime import batches, checkpoints, methods, tokenizers
 from runtime import mesh as meshes
 from runtime.data import PackedText
@@ -118,8 +119,10 @@ class Pretraining:
         return {"loss_sum": total, "target_tokens": count}
 
     def body(self, step: int, metrics: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-        tokens = step * self.identity["batch_size"] * self.identity["sequence_length"]
-        training = {"steps": step, "tokens_seen": tokens, "epochs": self.text.epochs(step, self.identity["batch_size"]), "curve": self.curve, **extra}
+        rows, length = self.identity["batch_size"], self.identity["sequence_length"]
+        # a branch does not pay for its trunk again
+        flops = counts.pretrain_flops(self.identity["shape"], step - extra.get("trunk_step", 0), rows, length)
+        training = {"steps": step, "tokens_seen": step * rows * length, "flops": flops, "epochs": self.text.epochs(step, self.identity["batch_size"]), "curve": self.curve, **extra}
         return {
             "status": "diverged" if self.diverged else "ok", "metrics": metrics, "training": training,
             "digests": {}, "warnings": [], "training_seconds": self.training_seconds,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from compiler import counts
 from runtime import checkpoints, jobs
 from runtime.data import PackedText
 from runtime.data.rows import write_rows, write_sources
@@ -173,6 +174,24 @@ def test_a_harmful_rate_keeps_the_base_and_says_so(bases):
     untouched = tuning(keys, branch["key"], "full", learning_rate=30.0, evaluate={"at": [], "every": 10})
     assert checkpoints.kept_base(store, untouched["key"])
     assert json.loads((store.artifact(untouched["key"]) / "kept.json").read_text()) == {"step": 0}
+
+
+def test_records_hold_the_operations_of_their_own_steps(bases):
+    store, keys, first, branch, record = bases
+    size = counts.parameters(shape())
+    a_step = 4 * 6 * size["total"] * 16  # six operations a weight and token, attention and norms aside
+    assert 0.9 < store.record(first["key"])["training"]["flops"] / (60 * a_step) < 1.2
+    assert record["training"]["flops"] == store.record(first["key"])["training"]["flops"] / 60 * 15
+    tuned = {m: run(store, tuning(keys, branch["key"], m, steps=20, seed=5))["training"]["flops"] for m in ("full", "lora", "prompt")}
+    assert 0 < tuned["lora"] < tuned["full"] and 0 < tuned["prompt"] < tuned["full"]
+
+
+def test_too_few_examples_after_dropping_says_why(bases):
+    store, keys, _, branch, _ = bases
+    task = {**tiny.TASK, "lengths": {"source": 8, "target": 12, "too_long": "drop"}}
+    result = jobs.execute(tuning(keys, branch["key"], task=task, examples=290), store)
+    assert result["state"] == "failed"
+    assert "training examples" in result["failure"]["message"] and "source 8 or target 12" in result["failure"]["message"]
 
 
 def test_keep_last_keeps_the_last(bases):
