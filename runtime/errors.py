@@ -11,3 +11,9 @@ class DataError(RuntimeInputError):
 
 class TokenizerError(RuntimeInputError):
     """A tokenizer that cannot be trained on this text, or a tokenizer file that cannot be read."""
+
+
+EXPLAIN = {  # the warnings of jobs, for `tunelaw help`
+    "TRAIN_DEV_OVERLAP": "Warning of a data job. Some dev examples have a source text that is in the training set too: the dev loss, which picks rates and checkpoints, looks better than it is. Take these examples out of one of the two.",
+    "WORSE_THAN_BASE": "Warning of a finetuning. No checkpoint beat the untouched base on the dev set; the base is what was kept.",
+}

@@ -147,12 +147,14 @@ def schema_keys(node):
     return found
 
 
-def test_ids_of_check_are_those_of_the_compiler():
+def test_ids_of_check_and_of_jobs_are_those_of_the_code():
     from compiler.explanations import EXPLAIN
+    from runtime.errors import EXPLAIN as JOBS
 
+    known = {**EXPLAIN, **JOBS}
     listed = table_ids(text_of("errors.md"), "")
-    assert sorted(listed) == sorted(EXPLAIN)
-    for name, words in EXPLAIN.items():
+    assert sorted(listed) == sorted(known)
+    for name, words in known.items():
         assert f"| `{name}` | {words} |" in text_of("errors.md"), f"errors.md says something else about {name}"
 
 
