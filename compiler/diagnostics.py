@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Sequence
 
@@ -72,10 +73,16 @@ class Problem:
             start = start - cut + (3 if cut else 0)
             length = min(length, 60)
         gutter = " " * len(str(self.line))
-        blank = "".join("\t" if char == "\t" else " " for char in line[:start])
+        blank = "".join("\t" if char == "\t" else " " * _width(char) for char in line[:start])
+        length = sum(_width(char) for char in line[start : start + length]) or 1
         rows = [head, f"{gutter}--> {self.file}:{self.line}:{self.column}", f"{gutter} |", f"{self.line} | {line}"]
         rows.append(f"{gutter} | {blank}{'^' * length}" + (f" help: {self.hint}" if self.hint else ""))
         return "\n".join(rows)
+
+
+def _width(char: str) -> int:
+    """Columns that a character takes in a terminal: two for Chinese and the like, none for combining marks."""
+    return 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 class StudyError(Exception):

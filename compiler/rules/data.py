@@ -173,5 +173,5 @@ def amounts_of_data(subject: Subject) -> Iterator[Problem]:
             if empty:
                 yield study.problem("NO_EXAMPLES", (*path, "path"), f"{source['path']} holds no examples", "check the file" + (" and header: true" if source["header"] else ""))
             digest = study.files[source["path"]].digest
-            if path[3] != "train" and digest in digests:
+            if path[2:4] != ("data", "train") and digest in digests:
                 yield study.problem("TEST_IN_TRAIN", (*path, "path"), f"{source['path']} is the same file as the training examples", "scores on it would say nothing about new text", "warning")

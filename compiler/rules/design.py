@@ -172,7 +172,7 @@ def prompts(subject: Subject) -> Iterator[Problem]:
     for name, task in study.resolved["tasks"].items():
         lengths = task["lengths"]
         needed = lengths["source"] + lengths["target"] + 2 + longest
-        if needed > context:
+        if needed > 1.25 * context:  # rotary positions bear a little more
             yield study.problem(
                 "BEYOND_PRETRAINING", ("tasks", name, "lengths"),
                 f"an example of {name} may take {needed} positions (source, target, two marks{', prompt' if longest else ''}); the base models have seen {context}",

@@ -71,7 +71,7 @@ def asked(subject: Subject) -> Iterator[tuple[str, str, str, str | None, str]]:
 
 @rule("tasks methods design names models shapes held laws")
 def fits(subject: Subject) -> Iterator[Problem]:
-    """HOLD_OUT_TOO_MANY, FACTOR_NOT_VARIED, TOO_FEW_POINTS (errors), NOTHING_TO_FIT (warning).
+    """HOLD_OUT_TOO_MANY, FACTOR_NOT_VARIED (errors), TOO_FEW_POINTS (error for a law that the study names), NOTHING_TO_FIT.
 
     A law is asked for where its factor has three levels or more before the hold-outs. A factor that the study names
     itself and that has them nowhere is an error; one that only stands in the default list is passed over.
@@ -91,7 +91,7 @@ def fits(subject: Subject) -> Iterator[Problem]:
         before, after = shortage(cells, varied, form), shortage(fitted, varied, form)
         possible = possible or not after
         subject_words = f"the law of {task}, {method} over {factor if varied else 'finetuning_examples alone'}"
-        if not before and after:
+        if after and len(fitted) < len(cells):
             entry = _culprit(subject, cells)
             blamed.setdefault(entry, f"the hold-outs leave too little: {subject_words} has {after}")
         elif before:
@@ -99,8 +99,10 @@ def fits(subject: Subject) -> Iterator[Problem]:
     for entry, message in blamed.items():
         yield study.problem("HOLD_OUT_TOO_MANY", ("design", "hold_out", entry), message, "hold out less, or add levels to the grids")
     for place, message in poor.items():
-        if study.wrote("laws", "factors") or place[1] == "forms" and study.wrote("laws", "forms"):
-            yield study.problem("TOO_FEW_POINTS", place, message, "add levels to the grids, or do not ask for this law")
+        named = study.wrote(*place)
+        hint = "add levels to the grids, or do not ask for this law" if named else "it will be refused; add levels to the grids"
+        where = place if named else ("design", "grids")
+        yield study.problem("TOO_FEW_POINTS", where, message, hint, "error" if named else "warning", on="value" if named else "key")
     for path, factor in study.written.items():
         if path[:2] == ("laws", "factors") and spread.get(factor, 0) < LEVELS and (factor != "finetuning_examples"):
             if set(study.resolved["laws"]["forms"]) != {"power"}:

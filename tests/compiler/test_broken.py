@@ -114,7 +114,7 @@ WARNINGS = [
     (", per: [rank]", "", "LR_FROZEN"),
     ("  seeds: 2", "  «seeds: 1", "NO_SEEDS"),
     ("    l: {", "    «xl: {layers: 2, width: 80, heads: 4}\n    l: {", "UNUSED"),
-    ("sequence_length: 64", "sequence_length: 32", "BEYOND_PRETRAINING"),
+    ("lengths: {source: 24,", "«lengths: {source: 64,", "BEYOND_PRETRAINING"),
 ]
 
 
@@ -188,6 +188,15 @@ def test_a_law_that_the_study_names_and_does_not_vary(tmp_path):
     text = GOOD.replace("study: small", "study: small\nlaws: {factors: [pretraining_tokens]}").replace("pretraining_tokens: [20K, 40K, 80K]", "pretraining_tokens: [40K, 80K]")
     errors = [problem for problem in compiler.check(studies.write(text, tmp_path)) if problem.severity == "error"]
     assert [(problem.id, problem.line, problem.column) for problem in errors] == [("FACTOR_NOT_VARIED", 3, 18)]
+
+
+def test_a_law_that_is_too_thin_is_an_error_where_it_is_named_and_a_warning_where_it_is_not(tmp_path):
+    text = GOOD.replace("[32, 64, 128, 256]", "[32, 64]").replace("  hold_out:\n    - {finetuning_examples: 256}\n", "").replace("finetuning_examples: [32, 64, 128]}", "finetuning_examples: [32, 64]}")
+    found = {(problem.id, problem.severity) for problem in compiler.check(studies.write(text.replace("seeds: 2", "seeds: 2"), tmp_path))}
+    assert ("TOO_FEW_POINTS", "warning") in found and not any(severity == "error" for _, severity in found)
+    text = text.replace("study: small", "study: small\nlaws: {factors: [non_embedding_parameters]}")
+    errors = [problem for problem in compiler.check(studies.write(text, tmp_path)) if problem.severity == "error"]
+    assert [(problem.id, problem.line, problem.column) for problem in errors] == [("TOO_FEW_POINTS", 3, 18)]
 
 
 def test_overrides_are_checked_where_they_stand(tmp_path):
