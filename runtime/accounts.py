@@ -12,13 +12,15 @@ from pathlib import Path
 from runtime import records
 from runtime.store import Store, write_atomically
 
+TICK = 15.0  # seconds between two writes while a run goes on
+
 
 class Accounts:
     """Keeps `run.json` of a results folder; time of earlier runs of the same folder is added up."""
 
     def __init__(self, folder: Path, plan: dict):
         self.path = Path(folder) / "run.json"
-        self.begin = time.monotonic()
+        self.begin = self.last = time.monotonic()
         try:
             earlier = json.loads(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -28,6 +30,11 @@ class Accounts:
         self.earlier = earlier
         self.started = earlier.get("started") or now()
 
+    def tick(self, plan: dict, store: Store, outcome) -> None:
+        """Writes now and then while a run goes on, so that a kill loses seconds of the account and no more."""
+        if time.monotonic() - self.last >= TICK and outcome.ran:
+            self.write(plan, store, outcome, finished=False)
+
     def write(self, plan: dict, store: Store, outcome, finished: bool) -> dict:
         """Writes and returns run.json for the state reached.
 
@@ -35,7 +42,8 @@ class Accounts:
         training_share: of all worker time the part that was training steps, over every run of this folder.
         A call that ran nothing adds nothing.
         """
-        wall = time.monotonic() - self.begin if outcome.ran or outcome.failed else 0.0
+        self.last = time.monotonic()
+        wall = self.last - self.begin if outcome.ran or outcome.failed else 0.0
         seconds = self.earlier.get("seconds", 0.0) + wall
         worker_seconds = self.earlier.get("worker_seconds", 0.0) + wall * outcome.workers
         training = self.earlier.get("training_seconds", 0.0) + outcome.training_seconds

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
-from runtime.engines import hint
+from runtime.engines import EngineError, hint
 from runtime.progress import Pace
 from runtime.store import Store
 
@@ -161,7 +161,7 @@ class Driver:
         if event["event"] == "dead":
             self.running.pop(name, None)
             if not self.running and not self.engine.capabilities()["free"]:
-                raise RuntimeError(f"no worker could be started ({event['reason']}); its log ends with:\n{event['log']}")
+                raise EngineError(f"no worker could be started ({event['reason']}); its log ends with:\n{event['log']}")
             return
         job = self.running.pop(name)
         self.progress.pop(name, None)

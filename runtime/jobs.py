@@ -13,7 +13,7 @@ from runtime import records
 from runtime.errors import RuntimeInputError
 from runtime.store import Store
 
-# kind, or kind/role -> "module:function"; imported when the first such job runs
+# kind -> "module:function"; imported when the first such job runs
 RUNNERS = {
     "data": "runtime.data.jobs:run_data",
     "tokenizer": "runtime.data.jobs:run_tokenizer",

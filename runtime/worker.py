@@ -64,7 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         if task is None:
             break
-        warm_up(options.store) if task["job"]["kind"] in ("pretrain", "finetune", "evaluate") else None
+        if task["job"]["kind"] in ("pretrain", "finetune", "evaluate"):
+            warm_up(options.store)
         say(serve(task, store, options.data, say, stop, idle_log))
 
 

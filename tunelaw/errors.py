@@ -13,6 +13,8 @@ KNOWN = [
     ("laws.predict", "LawError", INPUT),
     ("reports.read", "ReportError", INPUT),
     ("runtime.errors", "RuntimeInputError", INPUT),
+    ("runtime.engines", "DoesNotFit", REFUSED),
+    ("runtime.engines", "EngineError", FAILED),
 ]
 
 
@@ -34,4 +36,4 @@ def status_of(error: BaseException) -> int | None:
             return status
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
         return INPUT
-    return None
+    return FAILED if isinstance(error, OSError) else None

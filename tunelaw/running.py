@@ -53,6 +53,7 @@ def run(plan: dict, out: Path, store_root: Path, data_roots=(), engine: str | No
         def on_event(event):
             display.tell(event)
             saver.tell(driver)
+            accounts.tick(driver.plan, store, driver.outcome)
 
         with create(engine or plan["machine"]["engine"], store, workers=workers or plan["machine"]["workers"], mesh=plan["machine"]["mesh"], data_roots=data_roots) as machine:
             driver = Driver(plan, store, machine, compiler.resolve, on_event)

@@ -17,6 +17,14 @@ import importlib
 
 from compiler.identity import canonical_json
 
+class EngineError(Exception):
+    """An engine that cannot do its work on this machine."""
+
+
+class DoesNotFit(EngineError):
+    """More devices are asked for than this machine has."""
+
+
 # name -> "module:class"; imported when it is asked for
 ENGINES = {"local": "runtime.engines.local:LocalEngine"}
 
@@ -27,9 +35,9 @@ def register(name: str, target: str) -> None:
 
 
 def create(name: str, store, **options):
-    """An engine by its name. Raises ValueError for a name nobody registered."""
+    """An engine by its name. Raises EngineError for a name nobody registered."""
     if name not in ENGINES:
-        raise ValueError(f"no engine {name!r}; known are {', '.join(sorted(ENGINES))}")
+        raise EngineError(f"no engine {name!r}; known are {', '.join(sorted(ENGINES))}")
     module, attribute = ENGINES[name].split(":")
     return getattr(importlib.import_module(module), attribute)(store, **options)
 

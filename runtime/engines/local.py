@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from runtime import records
-from runtime.engines import hint
+from runtime.engines import DoesNotFit, EngineError, hint
 from runtime.store import Store
 
 LOG_TAIL = 4000  # characters of a dead worker's log that go into the failure
@@ -192,7 +192,7 @@ class _Worker:
 def layout(workers: int | str, devices: int) -> list[dict]:
     """What each worker is given: its environment, its cores and the words for its device.
 
-    devices: how many devices one job's mesh spans. Raises ValueError where this machine cannot give that.
+    devices: how many devices one job's mesh spans. Raises DoesNotFit where this machine has not so many.
     """
     gpus = nvidia_gpus()
     if gpus:
@@ -209,7 +209,7 @@ def layout(workers: int | str, devices: int) -> list[dict]:
         return [{"environment": {**environment, "XLA_FLAGS": flags}, "cores": [], "device": f"{device} as {devices} devices"}]
     count = len(cores) if workers == "auto" else int(workers)
     if count < 1:
-        raise ValueError(f"--workers {workers}: give 1 or more, or auto")
+        raise EngineError(f"--workers {workers}: give 1 or more, or auto")
     if count == 1:
         return [{"environment": environment, "cores": [], "device": device}]
     single = {
@@ -223,11 +223,11 @@ def layout(workers: int | str, devices: int) -> list[dict]:
 
 def _gpu_layout(workers: int | str, devices: int, gpus: list[str]) -> list[dict]:
     if devices > len(gpus):
-        raise ValueError(f"machine.mesh spans {devices} devices, this machine has {len(gpus)} GPU(s); make the mesh smaller")
+        raise DoesNotFit(f"machine.mesh spans {devices} devices, this machine has {len(gpus)} GPU(s); make the mesh smaller")
     groups = [gpus[i : i + devices] for i in range(0, len(gpus) - devices + 1, devices)]
     count = len(groups) if workers == "auto" else int(workers)
     if count < 1:
-        raise ValueError(f"--workers {workers}: give 1 or more, or auto")
+        raise EngineError(f"--workers {workers}: give 1 or more, or auto")
     sharing = -(-count // len(groups))  # workers on one group
     plans = []
     for i in range(count):

@@ -12,7 +12,7 @@ import pytest
 
 import fakes
 from runtime.driver import Driver, choose, critical_paths
-from runtime.engines import create, hint
+from runtime.engines import EngineError, create, hint
 from runtime.store import Store
 
 pytestmark = pytest.mark.usefixtures("fake_workers")
@@ -198,5 +198,5 @@ def test_kill_9_of_the_driver_ends_its_workers_and_loses_nothing(store, trace, t
 
 def test_worker_that_cannot_start_is_told_with_its_log(store, trace, monkeypatch):
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
-    with pytest.raises(RuntimeError, match="no worker could be started(.|\n)*nowhere"):
+    with pytest.raises(EngineError, match="no worker could be started(.|\n)*nowhere"):
         drive(fakes.plan(fakes.job("a", trace)), store)

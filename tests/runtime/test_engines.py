@@ -48,7 +48,7 @@ def test_another_engine_needs_a_registry_entry_and_five_verbs(tmp_path, monkeypa
 
 
 def test_unknown_engine_names_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match="known are local"):
+    with pytest.raises(engines.EngineError, match="known are local"):
         engines.create("slurm", Store(tmp_path))
 
 
@@ -101,7 +101,7 @@ def test_several_workers_on_one_gpu_share_its_memory(monkeypatch):
 
 def test_mesh_larger_than_the_machine_is_refused(monkeypatch):
     monkeypatch.setattr(local, "nvidia_gpus", lambda: ["0"])
-    with pytest.raises(ValueError, match="spans 8 devices, this machine has 1"):
+    with pytest.raises(engines.DoesNotFit, match="spans 8 devices, this machine has 1"):
         local.layout("auto", devices=8)
 
 
