@@ -73,17 +73,18 @@ def widened(tree, seed, by=0.3):
     return structure.unflatten(x + by * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys))
 
 
-def base_weights(shape, seed=0):
+def base_weights(shape, seed=0, widen=2):
+    """Weights that give answers which are far from uniform; `widen` makes attention sharp, and gradients small."""
     weights = init_weights(shape, jax.random.key(seed))
-    weights = dict(weights, embed=weights["embed"] * 10, layers=jax.tree.map(lambda w: 2 * w, weights["layers"]))
+    weights = dict(weights, embed=weights["embed"] * 10, layers=jax.tree.map(lambda w: widen * w, weights["layers"]))
     if not shape.tied_embeddings:
         weights["unembed"] = weights["unembed"] * 15
     return dict(weights, final_norm=widened(weights["final_norm"], 5))
 
 
-def level(store, shape, tokenizer_key, seed=0):
+def level(store, shape, tokenizer_key, seed=0, widen=2):
     """A base model: its key and its weights."""
-    weights = base_weights(shape, seed)
+    weights = base_weights(shape, seed, widen)
     identity = {"trunk": None, "shape": vars(shape), "tokenizer": tokenizer_key, "precision": PRECISION, "sequence_length": 32, "seed": seed}
     key = publish(store, "pretrain", "level", identity, lambda f: checkpoints.save(f / "weights", weights), factors={"model_size": "xs"})
     return key, weights
@@ -109,13 +110,13 @@ def finetuned(store, shape, base, weights, tokenizer_key, name, kept=7):
 class Made:
     """A store with a tokenizer, a base and finetuned models: `keys` holds `tokenizer`, `base` and the names of METHODS."""
 
-    def __init__(self, folder, kind="mqa tied swiglu", names=tuple(METHODS)):
+    def __init__(self, folder, kind="mqa tied swiglu", names=tuple(METHODS), widen=2):
         shutil.rmtree(folder, ignore_errors=True)
         self.store = Store(Path(folder))
         self.keys = {"tokenizer": tokenizer(self.store)}
         self.tokenizer = tokenizers.load(self.store.artifact(self.keys["tokenizer"]))
         self.shape = shape_of(kind, self.tokenizer.vocabulary)
-        self.keys["base"], self.weights = level(self.store, self.shape, self.keys["tokenizer"])
+        self.keys["base"], self.weights = level(self.store, self.shape, self.keys["tokenizer"], widen=widen)
         self.tuned = {"base": (methods.of({"name": "none"}), {})}
         for name in names:
             key, *self.tuned[name] = finetuned(self.store, self.shape, self.keys["base"], self.weights, self.keys["tokenizer"], name)
