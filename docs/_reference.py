@@ -1,4 +1,4 @@
-"""Writes docs/reference.md, every key of the study language, from schemas/study.schema.json: `python docs/_reference.py`."""
+"""Keeps docs/reference.md as the study's schema has it, and the words of docs/errors.md as the code has them: `python docs/_reference.py`."""
 
 from __future__ import annotations
 
@@ -138,6 +138,18 @@ def reference() -> str:
     return Reference(json.loads((HERE.parent / "schemas" / "study.schema.json").read_text(encoding="utf-8"))).text()
 
 
+def errors() -> str:
+    """The text of docs/errors.md with every id explained as `tunelaw help` explains it; ids that it lacks must be added by hand."""
+    from compiler.explanations import EXPLAIN
+    from runtime.errors import EXPLAIN as JOBS
+
+    known = {**EXPLAIN, **JOBS}
+    text = (HERE / "errors.md").read_text(encoding="utf-8")
+    return re.sub(r"^\| `([A-Z_0-9]+)` \| .* \|$", lambda row: f"| `{row[1]}` | {known.get(row[1], 'unknown')} |", text, flags=re.MULTILINE)
+
+
 if __name__ == "__main__":
-    (HERE / "reference.md").write_text(reference(), encoding="utf-8")
-    print("written: docs/reference.md", file=sys.stderr)
+    sys.path.insert(0, str(HERE.parent))
+    for name, text in (("reference.md", reference()), ("errors.md", errors())):
+        (HERE / name).write_text(text, encoding="utf-8")
+        print(f"written: docs/{name}", file=sys.stderr)

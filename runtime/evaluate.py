@@ -20,6 +20,7 @@ from runtime.decode import Decoding
 from runtime.model import Execution, Shape
 from runtime.scoring import Scorable
 
+NOTED = 0.01  # share of a set's examples that may be cut or dropped for their length without a word
 TEXT_TOKENS = 32_768  # held-out pretraining text scored, part of what version 1 of an evaluate identity means
 
 
@@ -35,6 +36,7 @@ def run_evaluate(job: dict[str, Any], store, context) -> dict[str, Any]:
     task, signs = json.dumps(identity["task"], sort_keys=True), _tokenizer(str(store.artifact(identity["tokenizer"])))
     lengths = identity["task"]["lengths"]
     limits = (1 + lengths["source"] + lengths["target"], 1 + lengths["target"])
+    notes: list[dict[str, str]] = []
     sets, outputs, phases = {}, [], len(identity["sets"]) + bool(identity["pretraining_text"])
     for number, wanted in enumerate(identity["sets"]):
         context.progress({"step": number, "steps": phases, "phase": f"score {wanted['name']}"})
@@ -42,6 +44,8 @@ def run_evaluate(job: dict[str, Any], store, context) -> dict[str, Any]:
         encoded, counts = _encoded(*where, "test")
         loss_sum, tokens = scoring.set_loss(model, encoded, signs.pad, limits)
         result = {"role": wanted["role"], "loss_sum": loss_sum, "target_tokens": tokens, "examples": len(encoded), "lengths": counts}
+        if identity["dev_data"]:  # said once a base, not for every cell
+            notes += _too_long(wanted["name"], counts, len(encoded), lengths)
         asked = [name for name in wanted["metrics"] if name != "loss"]
         if asked:
             rows = [_rows(where[0], "test")[i] for i in encoded.rows]
@@ -63,8 +67,19 @@ def run_evaluate(job: dict[str, Any], store, context) -> dict[str, Any]:
     losses = [part["loss_sum"] for part in (*sets.values(), metrics["pretraining"], metrics["dev"]) if part]
     return {
         "status": "ok" if all(map(math.isfinite, losses)) else "diverged", "metrics": metrics, "training": None, "digests": {},
-        "warnings": [], "training_seconds": 0.0,
+        "warnings": notes, "training_seconds": 0.0,
     }
+
+
+def _too_long(name: str, counts: dict[str, int], kept: int, lengths: dict[str, Any]) -> list[dict[str, str]]:
+    """A warning where more than a few examples of a set did not fit its task's lengths."""
+    total = kept + counts["dropped"]
+    words = {"cut": "sources cut", "cut_target": "targets cut", "dropped": "examples dropped"}
+    seen = [f"{counts[what]} {text}" for what, text in words.items() if counts[what] > NOTED * total]
+    if not seen:
+        return []
+    limits = f"lengths: source {lengths['source']}, target {lengths['target']} tokens"
+    return [{"id": "TOO_LONG", "message": f"{name}: of {total} examples {', '.join(seen)} ({limits}); losses are of what was left"}]
 
 
 def write(model: Scorable, encoded: EncodedSet, tokenizer: tokenizers.Tokenizer, max_tokens: int, limit: int) -> list[str]:

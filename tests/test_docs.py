@@ -123,11 +123,17 @@ def test_the_test_of_commands_can_fail(line):
     assert wrong_with(line)
 
 
-def test_reference_is_that_of_the_schema():
+@pytest.fixture(scope="module")
+def maker():
+    """docs/_reference.py as a module."""
     place = importlib.util.spec_from_file_location("_reference", ROOT / "docs" / "_reference.py")
     module = importlib.util.module_from_spec(place)
     place.loader.exec_module(module)
-    made = module.reference()
+    return module
+
+
+def test_reference_is_that_of_the_schema(maker):
+    made = maker.reference()
     assert text_of("reference.md") == made, "the schema has changed: run python docs/_reference.py"
     keys = set(re.findall(r"^\| `([^`]+)` \|", made, flags=re.MULTILINE))
     assert schema_keys(schemas.load("study")) <= keys
@@ -147,15 +153,13 @@ def schema_keys(node):
     return found
 
 
-def test_ids_of_check_and_of_jobs_are_those_of_the_code():
+def test_ids_of_check_and_of_jobs_are_those_of_the_code(maker):
     from compiler.explanations import EXPLAIN
     from runtime.errors import EXPLAIN as JOBS
 
-    known = {**EXPLAIN, **JOBS}
     listed = table_ids(text_of("errors.md"), "")
-    assert sorted(listed) == sorted(known)
-    for name, words in known.items():
-        assert f"| `{name}` | {words} |" in text_of("errors.md"), f"errors.md says something else about {name}"
+    assert sorted(listed) == sorted({**EXPLAIN, **JOBS}), "an id was added or taken away: write its row into docs/errors.md"
+    assert text_of("errors.md") == maker.errors(), "words have changed: run python docs/_reference.py"
 
 
 def test_warnings_and_refusals_of_laws_are_listed():

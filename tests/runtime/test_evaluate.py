@@ -130,6 +130,16 @@ def test_metrics_are_of_the_greedy_outputs(made, tmp_path, name):
     assert "nrefs:2" in result["bleu"]["signature"] and result["lengths"]["cut"] == 37 - len(kept)
 
 
+def test_sets_that_do_not_fit_the_lengths_are_warned_about_once_a_base(made, tmp_path):
+    sets = [{**SET, "data": made.test}]
+    body, _ = tiny.evaluate(made, tmp_path, "base", sets, dev_data=made.examples)
+    cut = body["metrics"]["sets"]["test"]["lengths"]["cut"]
+    assert cut > 0 and [note["id"] for note in body["warnings"]] == ["TOO_LONG"]
+    assert f"of 37 examples {cut} sources cut" in body["warnings"][0]["message"]
+    assert tiny.evaluate(made, tmp_path, "lora", sets)[0]["warnings"] == []
+    assert evaluate._too_long("test", {"cut": 1, "cut_target": 0, "dropped": 0}, 100, {"source": 8, "target": 8}) == []
+
+
 def test_the_language_of_a_set_decides_the_tokenization(made, tmp_path):
     sets = [{**SET, "data": made.other, "metrics": ["bleu"], "language": "zh"}]
     body, _ = tiny.evaluate(made, tmp_path, "base", sets)
