@@ -89,13 +89,16 @@ def read_table(path, factors: dict[str, str] | None = None, response: str | list
 
 
 def read_trials(path) -> Table | None:
-    """The trials.csv of a run folder (or beside a results.csv), or None where there is none."""
+    """The trials.csv of a run folder (or beside a results.csv), or None where there is none, or no row in it."""
     if not isinstance(path, (str, Path)):
         return None
     path = Path(path)
     file = path / "trials.csv" if path.is_dir() else path if path.name == "trials.csv" else path.parent / "trials.csv"
     if not file.is_file():
         return None
+    with open(file, encoding="utf-8", errors="replace") as text:
+        if not any(line.strip() for line in list(text)[1:]):
+            return None  # a study with plain learning rates and no budget check tried nothing
     header, raw, lines, source = _load(file)
     columns = {n: _words(v) if n in TEXT | {"seed"} else _numbers(v, n, lines, source) for n, v in zip(header, raw)}
     return Table(columns, lines, source)
