@@ -23,7 +23,7 @@ from runtime.records import Interrupted
 from runtime.training import Program, Trainer, trainer
 
 DEV_ROWS = 64  # rows of a scoring batch; without effect on the loss
-CHUNK_LIMIT = 64  # most steps that one program call holds batches for
+CHUNK_LIMIT = 25  # most steps of one program call, and so between two points where a run may be stopped
 
 
 @lru_cache(maxsize=8)
@@ -112,7 +112,7 @@ class Tuning:
         self.schedule = Schedule.read(identity["optimizer"], identity["learning_rate"], identity["steps"])
         self.resume = checkpoints.Resume(context.resume)
         self.training_seconds = 0.0
-        self.host: dict[str, Any] = {"curve": [], "tokens_seen": 0, "best_step": 0, "best": None, "trained": None, "untuned": None, "diverged": False, "train": None}
+        self.host: dict[str, Any] = {"curve": [], "tokens_seen": 0, "best_step": 0, "best": None, "trained": None, "untuned": None, "diverged": False, "train": None, "losses": []}
 
     def untuned(self) -> tuple[float, int]:
         """The untouched base on the dev set; it is a candidate like any checkpoint."""
@@ -137,6 +137,7 @@ class Tuning:
 
     def score(self, step: int, train_loss: float) -> None:
         """Scores the dev set at `step` and keeps the weights if they are the best so far."""
+        self.host["losses"] = []
         total, count = self.trainer.score(self.frozen, self.state["trained"], self.dev)
         loss = total / count
         if not (math.isfinite(loss) and math.isfinite(train_loss)):
@@ -153,20 +154,15 @@ class Tuning:
     def save(self, step: int) -> None:
         self.resume.save(step, {"state": self.state, "best": self.best}, self.host)
 
-    def steps_to(self, first: int, last: int, size: int) -> float:
-        """Trains from step `first` to `last`; returns the mean training loss of these steps."""
-        losses = []
-        while first < last:
-            count = min(size, last - first)
-            chunk, tokens = self.examples.chunk(first, count, size)
-            placed = self.trainer.place_batches(chunk)
-            start = time.perf_counter()
-            self.state, seen = self.trainer.run(self.frozen, self.state, placed, count, self.schedule)
-            losses.extend(np.asarray(jax.device_get(seen))[:count].tolist())
-            self.training_seconds += time.perf_counter() - start
-            self.host["tokens_seen"] += tokens
-            first += count
-        return float(np.mean(losses))
+    def advance(self, first: int, count: int, size: int) -> None:
+        """Takes the `count` steps from step `first` on; their losses wait in `host` for the next score."""
+        chunk, tokens = self.examples.chunk(first, count, size)
+        placed = self.trainer.place_batches(chunk)
+        start = time.perf_counter()
+        self.state, seen = self.trainer.run(self.frozen, self.state, placed, count, self.schedule)
+        self.host["losses"] += np.asarray(jax.device_get(seen))[:count].tolist()
+        self.training_seconds += time.perf_counter() - start
+        self.host["tokens_seen"] += tokens
 
 
 def run_finetune(job: dict[str, Any], store, context) -> dict[str, Any]:
@@ -186,21 +182,24 @@ def run_finetune(job: dict[str, Any], store, context) -> dict[str, Any]:
     saved = began = time.monotonic()
     pause = float(context.execution.get("save_every_seconds", 60))
     tokens_before = tuning.host["tokens_seen"]
-    for stop in (p for p in batches.points(evaluate["at"], evaluate["every"], steps) if p > step):
-        if context.should_stop():
-            tuning.save(step)
-            raise Interrupted(f"stopped at step {step}")
-        loss = tuning.steps_to(step, stop, size)
-        step = stop
-        tuning.score(step, loss)
-        if tuning.host["diverged"]:
-            break
+    scored = batches.points(evaluate["at"], evaluate["every"], steps)
+    while step < steps and not tuning.host["diverged"]:
+        stop = next(point for point in scored if point > step)
+        count = min(size, stop - step)
+        tuning.advance(step, count, size)
+        step += count
+        loss = float(np.mean(tuning.host["losses"]))
+        if step == stop:
+            tuning.score(step, loss)
         now = time.monotonic()
         speed = (tuning.host["tokens_seen"] - tokens_before) / max(now - began, 1e-9)
         context.progress({"step": step, "steps": steps, "loss": loss, "tokens_per_second": speed, "phase": "train"})
-        if now - saved >= pause and step < steps:
+        stopping = context.should_stop()
+        if (stopping or now - saved >= pause) and step < steps:
             tuning.save(step)
             saved = now
+        if stopping and step < steps:
+            raise Interrupted(f"stopped at step {step}")
     checkpoints.save(context.staging / "trained", tuning.best)
     (context.staging / "kept.json").write_text(json.dumps({"step": tuning.host["best_step"]}))
     return _body(tuning, step)

@@ -156,7 +156,7 @@ def test_a_stopped_finetuning_equals_the_undisturbed_one(bases, tmp_path, method
     record = run(store, whole)
     assert record["status"] == "ok" and record["training"]["best_step"] > 0
     again = {**whole, "identity": {**whole["identity"]}, "key": whole["key"][::-1]}
-    stopped = run(store, again, stops=[2, 3])
+    stopped = run(store, again, stops=[2, 1])
     for part in ("metrics", "training"):
         without = [{k: v for k, v in r[part].items() if k != "compilations"} for r in (record, stopped)]
         assert without[0] == without[1]
