@@ -176,6 +176,7 @@ def run_finetune(job: dict[str, Any], store, context) -> dict[str, Any]:
     evaluate = identity["evaluate"]
     size = max(1, min(evaluate["every"], CHUNK_LIMIT, steps))
     step = tuning.begin()
+    context.progress({"step": step, "steps": steps, "phase": "compile"})
     blank, _ = tuning.examples.chunk(0, 0, size)
     # A call of no steps compiles, so that training_seconds are seconds of training.
     tuning.state, _ = tuning.trainer.run(tuning.frozen, tuning.state, tuning.trainer.place_batches(blank), 0, tuning.schedule)

@@ -38,6 +38,7 @@ class Pretraining:
         execution = Execution(unroll=bool(context.execution.get("unroll", True)), remat=bool(context.execution.get("remat", False)))
         program = Program.of(self.shape, methods.of({"name": "full"}), identity["optimizer"], identity["precision"]["compute"], execution)
         self.trainer = trainer(program, self.mesh)
+        context.progress({"phase": "tokenise"})
         self.text = PackedText(
             store.artifact(identity["text"]), tokenizers.load(store.artifact(identity["tokenizer"])),
             identity["sequence_length"], cache=Path(store.root) / "cache" / "tokens" / f"{identity['text']}-{identity['tokenizer']}",
@@ -71,6 +72,9 @@ class Pretraining:
                 (state, host), step = self.resume.load(kept, self.abstract()), kept
                 self.curve = host["curve"]
                 break
+        if self.context.should_stop():
+            raise Interrupted(f"stopped at step {step}")
+        self.context.progress({"step": step, "steps": stops[-1], "phase": "compile"})
         state, _ = self.trainer.run({}, state, self.chunk(0, 0), 0, schedule)  # compiles outside the clock
         first, began = step, time.monotonic()
         saved = began
