@@ -234,10 +234,10 @@ def widened(grid, side: str) -> list[float]:
 
 
 def _round(rate: float) -> float:
-    """A rate as people write it: 1, 2, 3 or 5 times a power of ten where that is within 8 %, else two digits."""
+    """A rate as people write it: 1, 2, 3 or 5 times a power of ten where that is within 11 %, else two digits."""
     power = 10.0 ** np.floor(np.log10(rate))
     near = min((1.0, 2.0, 3.0, 5.0, 10.0), key=lambda m: abs(np.log(m * power / rate)))
-    return float(f"{near * power:.3g}") if abs(np.log(near * power / rate)) < 0.08 else float(f"{rate:.2g}")
+    return float(f"{near * power:.3g}") if abs(np.log(near * power / rate)) < 0.11 else float(f"{rate:.2g}")
 
 
 def of_table(request: dict, data, table: Table, provenance: dict) -> list[dict]:

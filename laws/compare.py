@@ -113,13 +113,13 @@ def judge(rows: list[dict], df: int, names: tuple) -> dict:
     # where the new leader's advantage passes zero (crossing) or the threshold (departure), after the last size at which it does not lead
     threshold = np.zeros(len(rows)) if crossing else np.maximum(NATS, 2 * se)
     begin = max(i for i in range(start) if lead[i] == earlier[-1]) if crossing else start - 1
-    point = _passes(x[begin : start + 1], (sign * diff - threshold)[begin : start + 1])
+    point = _passes(x[begin : start + 1], (sign * diff - threshold)[None, begin : start + 1])[0]
     low = high = share = None
     if df:
         rng = intervals.seed_of("difference", *names)
         noise = rng.standard_t(df, (DRAWS, len(rows))) * se
         drawn = sign * (diff + noise) - threshold
-        hits = np.array([_passes(x, row, last=True) for row in drawn])
+        hits = _passes(x, drawn)
         share = float(np.mean(np.isfinite(hits)))
         low, high = _spread(hits, x)
     out.update(
@@ -129,15 +129,16 @@ def judge(rows: list[dict], df: int, names: tuple) -> dict:
     return out
 
 
-def _passes(x, gap, last: bool = False) -> float:
-    """The log data size at which `gap` becomes positive for good (interpolated); NaN if it ends negative, -inf if it never was."""
-    negative = np.flatnonzero(gap <= 0)
-    if not len(negative):
-        return -np.inf if last else float(x[0])
-    i = negative[-1]
-    if i == len(gap) - 1:
-        return np.nan if last else float(x[-1])
-    return float(x[i] + (x[i + 1] - x[i]) * (-gap[i]) / (gap[i + 1] - gap[i]))
+def _passes(x, gap_SN) -> np.ndarray:
+    """The log data size [S] at which each row becomes positive for good (interpolated); NaN if it ends negative, -inf if it never was."""
+    negative_SN = gap_SN <= 0
+    last_S = gap_SN.shape[1] - 1 - np.argmax(negative_SN[:, ::-1], axis=1)
+    i, rows = np.minimum(last_S, gap_SN.shape[1] - 2), np.arange(len(gap_SN))
+    before, after = gap_SN[rows, i], gap_SN[rows, i + 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = x[i] + (x[i + 1] - x[i]) * before / (before - after)
+    at = np.where(last_S == gap_SN.shape[1] - 1, np.nan, at)
+    return np.where(negative_SN.any(axis=1), at, -np.inf)
 
 
 def _spread(hits, x):

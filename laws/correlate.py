@@ -34,6 +34,8 @@ def correlation(table: Table) -> list[dict]:
 def _both(x, y) -> dict:
     from scipy import stats  # slow to import, and needed here only
 
+    order = np.lexsort((y, x))  # sums in one order, whatever the order of the rows
+    x, y = x[order], y[order]
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return {"pearson": None, "spearman": None}
     with warnings.catch_warnings():

@@ -15,6 +15,7 @@ from laws.system import Block, System
 
 START_FACTORS = (-1.0, -0.1, 0.1, 0.7, 2.0, 5.0)  # log change of a term over the data's range, one start each
 REFINED = 24  # starts that are followed to the end, the best of the grid
+POLISHED = 3  # starts that are followed on to a fine tolerance
 SEARCHED = 4000  # points beyond which starts are followed on every k-th point, and only the best on all
 AGREE = 1e-3  # starts agree when their objective is within this share of the best
 
@@ -57,16 +58,18 @@ def fit_system(system: System, y_N, root_N, delta: float, log: bool = False) -> 
     linear_SL = solve_linear(search, part, theta_SP)
     cost_S = residual(search, part, linear_SL, theta_SP)[3]
     keep = np.argsort(cost_S, kind="stable")[:REFINED]
-    linear_SL, theta_SP, cost_S, done_S = minimise(search, part, linear_SL[keep], theta_SP[keep])
+    linear_SL, theta_SP, cost_S, done_S = minimise(search, part, linear_SL[keep], theta_SP[keep], rounds=60, tolerance=1e-8)
     best = int(np.argmin(cost_S))
+    starts = len(cost_S)
     scale = float(np.sum((part.root_N * (1.0 if log else part.y_SN[0])) ** 2))
     agree = float(np.mean(cost_S <= cost_S[best] * (1 + AGREE) + 1e-16 * scale))
-    # the polish: once more from the best, its linear parameters solved anew, with a fine tolerance
+    # the polish: on from the best few, and from the best with its linear parameters solved anew, with a fine tolerance
+    few = np.argsort(cost_S, kind="stable")[: POLISHED if system.points <= SEARCHED else 1]
     again = solve_linear(system, target, theta_SP[best : best + 1], rounds=30) if not log else linear_SL[best : best + 1]
-    both = np.concatenate([linear_SL[best : best + 1], again])
-    linear, theta, cost, done = minimise(system, target, both, np.repeat(theta_SP[best : best + 1], 2, axis=0), rounds=400, tolerance=1e-15)
-    top = int(np.argmin(cost))
-    return Solution(system, linear[top], theta[top], float(cost[top]), bool(done[top] or done_S[best]), len(cost_S), agree)
+    linear_SL, theta_SP = np.concatenate([linear_SL[few], again]), np.concatenate([theta_SP[few], theta_SP[best : best + 1]])
+    linear_SL, theta_SP, cost_S, done_S = minimise(system, target, linear_SL, theta_SP, rounds=400, tolerance=1e-15)
+    top = int(np.argmin(cost_S))
+    return Solution(system, linear_SL[top], theta_SP[top], float(cost_S[top]), bool(done_S[top]), starts, agree)
 
 
 @dataclass
@@ -172,7 +175,7 @@ class Procedure:
                 the[:, form.exponents.index(name)] = value
             mine = np.ones((1, system.points)) if counts is None else counts[law.label]
             t = Target(y[law.label], law.root_N, mine, self.delta, self.log)
-            lin, the, _, _ = minimise(system, t, lin, the, free_L=~fixed_L, free_P=~fixed_P, rounds=60, tolerance=1e-9)
+            lin, the, _, _ = minimise(system, t, lin, the, free_L=~fixed_L, free_P=~fixed_P, rounds=40, tolerance=1e-7)
             out[law.label] = system.user(lin, the)[0]
         return out
 
@@ -182,5 +185,5 @@ class Procedure:
         linear = np.repeat(solution.linear_L[None], draws, axis=0)
         if not target.log:
             linear = solve_linear(system, target, theta, rounds=2)
-        linear, theta, _, _ = minimise(system, target, linear, theta, rounds=60, tolerance=1e-9)
+        linear, theta, _, _ = minimise(system, target, linear, theta, rounds=40, tolerance=1e-7)
         return linear, theta

@@ -167,7 +167,7 @@ def covariance(procedure: Procedure, first: Solution, later: dict, index: int, d
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(logs, np.log(draws), draws)
-    fixed = ~np.all(np.isfinite(values), axis=0) | (np.std(values, axis=0) == 0)
+    fixed = ~np.all(np.isfinite(values), axis=0) | (np.ptp(draws, axis=0) == 0)
     matrix = np.full((len(logs),) * 2, np.nan)
     free = np.flatnonzero(~fixed)
     if len(free):

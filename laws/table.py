@@ -221,7 +221,7 @@ def _numbers(values, name, lines, source, text_ok=False) -> np.ndarray | None:
     for i, v in enumerate(values):
         text = "" if v is None else str(v).strip()
         try:
-            out[i] = float(text) if text and "_" not in text else np.nan if not text else float("x")
+            out[i] = float(text) if text else np.nan
         except ValueError:
             if text_ok:
                 return _words(values)
