@@ -22,6 +22,8 @@ ADVICE = {  # the gravest first: the order in which a report shows them
     "STARTS_DISAGREE": "Treat the parameters as uncertain; try a form with fewer parameters or add points.",
     "MISSING_CELLS": "`tunelaw status` says what failed; run again to fill the gaps.",
     "FACTOR_NOT_VARIED": "Add a grid that varies this factor, or take it out of `laws.factors`.",
+    "TOO_LONG": "Raise `lengths` of the task (and the pretraining length with it), or take a larger vocabulary; texts that were cut score another task.",
+    "TRAIN_DEV_OVERLAP": "Take the shared examples out of one of the two files: until then the dev loss flatters whoever memorises.",
     "ZERO_DATA": "Nothing: the untouched base is compared, not fitted.",
 }
 
@@ -31,8 +33,11 @@ def advice(name):
     return ADVICE.get(name, f"`tunelaw help {name}` says what it means and what to do.")
 
 
-def collect(measured, book):
-    """All warnings as [{id, task, subject, message, advice, times}], the gravest first; those that say the same are one."""
+def collect(measured, book, run):
+    """All warnings as [{id, task, subject, message, advice, times}], the gravest first; those that say the same are one.
+
+    `run`: the content of run.json, whose notes are what the jobs remarked on their data.
+    """
     found = {}
 
     def add(name, task, subject, message):
@@ -54,6 +59,9 @@ def collect(measured, book):
     for warning in book.warnings:
         task = warning.get("task") or (measured.tasks[0] if len(measured.tasks) == 1 else "")
         add(warning["id"], task, warning.get("method") or warning.get("factor") or warning.get("response") or "", sentence(warning["message"]))
+    for note in run.get("notes") or []:
+        for _ in range(note["jobs"]):
+            add(note["id"], note["task"], "", sentence(note["message"]))
     if measured.diverged and not any(item["id"] == "DIVERGED_CELLS" for item in found.values()):
         for row in measured.diverged:
             add("DIVERGED_CELLS", row.get("task") or "task", row.get("method") or "model", "A run diverged and counts nowhere.")

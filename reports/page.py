@@ -44,7 +44,7 @@ class Report:
         self.scene = Scene(
             self.measured, self.book, entropy_of(self.folder.run, self.tasks), {method: str(i % STYLES) for i, method in enumerate(methods)}
         )
-        self.warnings = notes.collect(self.measured, self.book)
+        self.warnings = notes.collect(self.measured, self.book, self.folder.run)
         self.answers = [answer(self.measured, self.book, self.folder.trials, task) for task in self.tasks]
         self.tables = tables.all_tables(self.measured, self.book, self.folder, self.warnings, self.tasks)
         self.study = str(self.folder.plan.get("study") or self.folder.path.resolve().name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from runtime import records
 from runtime.store import Store, write_atomically
 
+WORTH_SAYING = 0.01  # share of a run's examples cut, from which the report mentions it
 TICK = 15.0  # seconds between two writes while a run goes on
 
 
@@ -60,7 +61,8 @@ class Accounts:
             "worker_seconds": round(worker_seconds, 3),
             "training_seconds": round(training, 3),
             "training_share": round(training / worker_seconds, 4) if worker_seconds else None,
-            "flops": sum((record["training"] or {}).get("flops") or 0 for _, record in done),
+            "flops": sum((record["training"] or {}).get("flops") or 0 for _, record in done) or None,
+            "notes": notes(done),
             "jobs": {
                 "total": len(plan["jobs"]),
                 "done": sum(store.done(job) is not None for job in plan["jobs"]),
@@ -94,6 +96,24 @@ def device_of(done: list[tuple[dict, dict]]) -> str:
     """The devices that finetuned, comma-separated; of all jobs where nothing was finetuned."""
     trained = {record["run"]["device"] for job, record in done if job["kind"] in ("pretrain", "finetune")}
     return ", ".join(sorted(trained or {record["run"]["device"] for _, record in done}))
+
+
+def notes(done: list[tuple[dict, dict]]) -> list[dict]:
+    """What jobs remarked on their data, each remark once: [{id, task, message, jobs}].
+
+    WORSE_THAN_BASE is left out: the laws have it, cell by cell.
+    """
+    found: Counter = Counter()
+    for job, record in done:
+        for note in record["run"].get("warnings") or []:
+            if note["id"] != "WORSE_THAN_BASE":
+                found[note["id"], job["factors"].get("task") or "", note["message"]] += 1
+        lengths = (record["training"] or {}).get("lengths") or {}
+        if any(lengths.values()):
+            shares = {name: lengths[name] / job["identity"]["examples"] for name in ("cut", "cut_target") if lengths.get(name)}
+            if shares and max(shares.values()) >= WORTH_SAYING:
+                found["TOO_LONG", job["factors"].get("task") or "", "finetuning examples were cut to fit `lengths`"] += 1
+    return [{"id": name, "task": task, "message": message, "jobs": count} for (name, task, message), count in sorted(found.items())]
 
 
 def digests(done: list[tuple[dict, dict]]) -> dict:
