@@ -175,7 +175,7 @@ class Procedure:
                 the[:, form.exponents.index(name)] = value
             mine = np.ones((1, system.points)) if counts is None else counts[law.label]
             t = Target(y[law.label], law.root_N, mine, self.delta, self.log)
-            lin, the, _, _ = minimise(system, t, lin, the, free_L=~fixed_L, free_P=~fixed_P, rounds=40, tolerance=1e-7)
+            lin, the, _, _ = minimise(system, t, lin, the, free_L=~fixed_L, free_P=~fixed_P, rounds=80, tolerance=1e-9)
             out[law.label] = system.user(lin, the)[0]
         return out
 
@@ -185,5 +185,5 @@ class Procedure:
         linear = np.repeat(solution.linear_L[None], draws, axis=0)
         if not target.log:
             linear = solve_linear(system, target, theta, rounds=2)
-        linear, theta, _, _ = minimise(system, target, linear, theta, rounds=40, tolerance=1e-7)
+        linear, theta, _, _ = minimise(system, target, linear, theta, rounds=80, tolerance=1e-9)
         return linear, theta

@@ -54,26 +54,30 @@ def solve_linear(system, target: Target, theta_SP: np.ndarray, rounds: int = 5) 
     phi_SNL = system.basis(theta_SP)
     y_SN = np.broadcast_to(target.y_SN, phi_SNL.shape[:2])
     root = target.root_N / y_SN if target.log else np.broadcast_to(target.root_N, y_SN.shape)
-    size_SL = np.sqrt(np.mean(phi_SNL**2, axis=1)) + 1e-300
-    unit_SNL = phi_SNL / size_SL[:, None, :]
     weight_SN = np.broadcast_to(target.count_SN, y_SN.shape) * root**2
-    linear_SL = np.zeros(unit_SNL.shape[::2])
     for _ in range(rounds):
-        free_SL = np.ones(linear_SL.shape, bool)
-        weighted_SLN = (unit_SNL * weight_SN[:, :, None]).transpose(0, 2, 1)
-        gram, right = weighted_SLN @ unit_SNL, (weighted_SLN @ y_SN[:, :, None])[:, :, 0]
-        for _ in range(linear_SL.shape[1]):
-            linear_SL = _masked_solve(gram, right, free_SL, 1e-12)
-            if not np.any(linear_SL < 0):
-                break
-            free_SL &= linear_SL > 0
-        linear_SL = np.maximum(linear_SL, 0.0)
-        r_SN = root * ((unit_SNL @ linear_SL[:, :, None])[:, :, 0] - y_SN)
+        linear_SL = _linear(phi_SNL, y_SN, weight_SN)
+        r_SN = root * ((phi_SNL @ linear_SL[:, :, None])[:, :, 0] - y_SN)
         weight_SN = target.count_SN * root**2 * np.minimum(1.0, target.delta / np.maximum(np.abs(r_SN), 1e-300))
     # all linear parameters at zero predicts zero, from where the log residual cannot start
     empty_S = linear_SL.sum(axis=1) <= 0
     linear_SL[empty_S] = np.mean(y_SN, axis=1)[empty_S, None] / linear_SL.shape[1]
-    return linear_SL / size_SL
+    return linear_SL
+
+
+def _linear(phi_SNL, y_SN, weight_SN) -> np.ndarray:
+    """Weighted non-negative least squares, [S, L]; negative parameters are set to zero and the others solved again."""
+    size_SL = np.sqrt(np.mean(phi_SNL**2, axis=1)) + 1e-300
+    unit_SNL = phi_SNL / size_SL[:, None, :]
+    weighted_SLN = (unit_SNL * weight_SN[:, :, None]).transpose(0, 2, 1)
+    gram, right = weighted_SLN @ unit_SNL, (weighted_SLN @ y_SN[:, :, None])[:, :, 0]
+    free_SL = np.ones(size_SL.shape, bool)
+    for _ in range(size_SL.shape[1]):
+        linear_SL = _masked_solve(gram, right, free_SL, 1e-12)
+        if not np.any(linear_SL < 0):
+            break
+        free_SL &= linear_SL > 0
+    return np.maximum(linear_SL, 0.0) / size_SL
 
 
 def _masked_solve(matrix, right, free, ridge):
@@ -150,12 +154,16 @@ def _descend(system, target, linear_SL, theta_SP, free_Q, rounds, tolerance):
             move = _masked_solve(scaled, -gradient / unit, free, 1e-15) / unit
             new_linear = np.where(free_Q[:linears], np.maximum(linear + move[:, :linears], 0.0), linear)
             new_theta = np.where(free_Q[linears:], np.clip(theta + move[:, linears:], low_P, high_P), theta)
-            phi, prediction, r, cost = residual(system, part, new_linear, new_theta)
-            better = cost < cost_S[rows]
-            accepted |= better
-            at = rows[better]
-            linear_SL[at], theta_SP[at], cost_S[at] = new_linear[better], new_theta[better], cost[better]
-            phi_SNL[at], prediction_SN[at], r_SN[at] = phi[better], prediction[better], r[better]
+            for again in range(1 if part.log or not np.all(free_Q) else 2):
+                if again:  # the linear parameters once more at the new exponents: a long step along a curved ridge
+                    weight = part.count_SN * part.root_N**2 * np.minimum(1.0, part.delta / np.maximum(np.abs(r), 1e-300))
+                    new_linear = _linear(phi, part.y_SN, weight)
+                phi, prediction, r, cost = residual(system, part, new_linear, new_theta)
+                better = cost < cost_S[rows]
+                accepted |= better
+                at = rows[better]
+                linear_SL[at], theta_SP[at], cost_S[at] = new_linear[better], new_theta[better], cost[better]
+                phi_SNL[at], prediction_SN[at], r_SN[at] = phi[better], prediction[better], r[better]
         with np.errstate(invalid="ignore"):
             drop = np.where(accepted, before - cost_S[rows], 0.0)
         small = drop <= tolerance * np.abs(before) + 1e-26 * np.max(part.root_N**2 * part.y_SN**2)
