@@ -141,7 +141,7 @@ def _frozen_rate(table: Table, trials: Table | None, q) -> list[dict]:
             continue
         if _swept_levels(trials, q, column) >= len({c.factors[column] for c in q.fitted}):
             continue
-        out.append(note("LR_FROZEN", f"{column} varied while the learning rate of {q.method} stayed the same: this exponent may be the optimiser's", factor=column))
+        out.append(note("LR_FROZEN", f"{column} varied while the learning rate of {q.method} did not follow it (rates follow the data size unless `per` names more): this exponent may be the optimiser's", factor=column))
     return out
 
 
@@ -196,32 +196,40 @@ def of_sweeps(trials: Table | None) -> list[dict]:
     role, task, method, level = (trials.words(n) for n in ("role", "task", "method", "level"))
     rate, chosen, best, edge = (trials.numbers("learning_rate"), trials.numbers("chosen"), trials.numbers("best_step"), trials.words("at_edge"))
     sweep = role == "sweep"
+    examples = trials.numbers("finetuning_examples")
     for t, m in sorted({(a, b) for a, b, s in zip(task, method, sweep) if s}):
         rows = sweep & (task == t) & (method == m)
         grid = np.unique(rate[rows & np.isfinite(rate)])
         if not len(grid):
             continue
-        winners = []
+        winners, edges = [], []
         for corner in sorted(set(level[rows])):
             here = np.flatnonzero(rows & (level == corner) & (chosen == 1))
             if not len(here):
                 continue
             i, own = here[0], np.unique(rate[rows & (level == corner) & np.isfinite(rate)])
-            winners.append((corner, rate[i]))
+            winners.append((corner, rate[i], examples[i]))
             side = edge[i] if edge[i] in ("low", "high") else ""
             if not side and "at_edge" not in trials and len(own) > 1 and best[i] != 0:
                 side = "low" if rate[i] == own[0] else "high" if rate[i] == own[-1] else ""
             if side:
-                wider = widened(own, side)
-                text = ", ".join(f"{v:.3g}" for v in wider)
-                word = "smallest" if side == "low" else "largest"
-                message = f"{m} on {t}, {corner}: the best learning rate, {rate[i]:.3g}, is the {word} of its grid; write methods.{m}.learning_rate: {{sweep: [{text}]}}"
-                out.append(note("LR_EDGE", message, task=t, method=m, level=corner, side=side, learning_rate=float(rate[i]), sweep=wider))
-        places = [int(np.argmin(np.abs(np.log(grid) - np.log(r)))) for _, r in winners]
-        if places and max(places) - min(places) > 1:
-            text = ", ".join(f"{r:.3g} at {c}" for c, r in winners)
+                edges.append((corner, float(rate[i]), side))
+        wider = grid
+        for side in sorted({side for *_, side in edges}):
+            wider = widened(wider, side)
+        for corner, value, side in edges:
+            text = ", ".join(f"{v:.3g}" for v in wider)
+            word = "smallest" if side == "low" else "largest"
+            message = (f"{m} on {t}, {corner}: the best learning rate, {value:.3g}, is the {word} of its grid; write methods.{m}.learning_rate: "
+                       f"{{sweep: [{text}]}}, and as many rates for every other method that is swept")
+            out.append(note("LR_EDGE", message, task=t, method=m, level=corner, side=side, learning_rate=value, sweep=list(wider)))
+        # Only between two corners are rates interpolated; swept level by level, they may differ as they like.
+        two = len(winners) == 2 and winners[0][2] != winners[1][2]
+        places = [int(np.argmin(np.abs(np.log(grid) - np.log(r)))) for _, r, _ in winners]
+        if two and max(places) - min(places) > 1:
+            text = ", ".join(f"{r:.3g} at {c}" for c, r, _ in winners)
             advice = f"sweep at each level with methods.{m}.learning_rate: {{sweep: [...], per: [finetuning_examples]}}"
-            out.append(note("LR_VARIES", f"{m} on {t}: the best learning rate is {text}, more than one step of the grid apart; {advice}", task=t, method=m, rates={c: float(r) for c, r in winners}))
+            out.append(note("LR_VARIES", f"{m} on {t}: the best learning rate is {text}, more than one step of the grid apart; {advice}", task=t, method=m, rates={c: float(r) for c, r, _ in winners}))
     return out
 
 

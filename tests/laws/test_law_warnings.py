@@ -110,3 +110,27 @@ def test_every_warning_has_an_explanation(fitted):
     assert used <= set(EXPLAIN) and all(len(text) > 20 for text in EXPLAIN.values())
     with pytest.raises(KeyError):
         note("UNHEARD_OF", "")
+
+
+def sweeps(*levels):
+    """A trials table of one method: (examples, chosen rate, side) for each level, rates 1e-3 to 1e-1."""
+    rows = [(d, rate, rate == best, side if rate == best else "") for d, best, side in levels for rate in (1e-3, 1e-2, 1e-1)]
+    words = {"role": "sweep", "task": "t", "method": "full"}
+    columns = {name: np.array([value] * len(rows), object) for name, value in words.items()}
+    columns["level"] = np.array([f"s d{d}" for d, *_ in rows], object)
+    columns["at_edge"] = np.array([side for *_, side in rows], object)
+    numbers = {"finetuning_examples": [r[0] for r in rows], "learning_rate": [r[1] for r in rows], "chosen": [r[2] for r in rows], "best_step": [9] * len(rows)}
+    columns |= {name: np.array(value, float) for name, value in numbers.items()}
+    return laws.Table(columns, np.arange(len(rows)) + 2)
+
+
+def test_one_suggestion_where_both_ends_won():
+    found = of_sweeps(sweeps((64, 1e-3, "low"), (512, 1e-1, "high")))
+    edges = [w for w in found if w["id"] == "LR_EDGE"]
+    assert len(edges) == 2 and edges[0]["sweep"] == edges[1]["sweep"]
+    assert edges[0]["sweep"][0] < 1e-3 and edges[0]["sweep"][-1] > 1e-1
+
+
+def test_rates_swept_level_by_level_may_differ():
+    assert any(w["id"] == "LR_VARIES" for w in of_sweeps(sweeps((64, 1e-3, ""), (512, 1e-1, ""))))
+    assert not any(w["id"] == "LR_VARIES" for w in of_sweeps(sweeps((64, 1e-3, ""), (512, 1e-2, ""), (4096, 1e-1, ""))))
