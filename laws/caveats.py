@@ -33,6 +33,14 @@ EXPLAIN = {
     "NOT_CONVERGED": "The fit did not settle within its rounds.",
     "STARTS_DISAGREE": "Fewer than half of the starts came to the best objective; the fit may depend on where it starts.",
     "FACTOR_NOT_VARIED": "A factor was asked for but has one value only: no law of it.",
+    # why a law or a comparison was refused
+    "TOO_FEW_POINTS": "Refused: fewer fitted cells than parameters plus three. Add cells, or ask for a form with fewer parameters.",
+    "TOO_FEW_LEVELS": "Refused: fewer than three fitted values of X, or two of D. Add levels of this factor to a grid, or hold out less.",
+    "CONSTANT_RESPONSE": "Refused: the response is the same in every fitted cell. Sweep smaller learning rates, allow more steps.",
+    "NOT_POSITIVE": "Refused: a cell's response is zero or negative; the laws describe losses. Check the table.",
+    "NO_COMMON_DATA": "Refused: two methods have no data size in common at this level. Give them a common grid.",
+    "NO_LAW": "Refused: two methods have no form in common that could be fitted. See why their laws were refused.",
+    "OUT_OF_RANGE": "Refused: the data of two methods lie more than three times apart. Give them a common grid.",
 }
 
 
