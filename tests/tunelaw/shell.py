@@ -27,8 +27,13 @@ if loaded:
 """
 
 
+# The jobs here are so short that compiling them well takes longer than running them badly.
+QUICK_COMPILES = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
 def environment(**more):
-    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), QUICK_COMPILES]))
+    return {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, **more}
 
 
 def command(*arguments):
