@@ -145,32 +145,23 @@ def _run_trunk(run: Pretraining, job: dict[str, Any]) -> dict[str, Any]:
 
     What an earlier, shorter run of this trunk left is kept and built upon.
     """
-    stops = sorted(set(job["execution"]["checkpoint_steps"]))
+    stops = set(job["execution"]["checkpoint_steps"])
     old = Path(run.store.artifact(job["key"]))
-    done = sorted(int(path.parent.name.split("-")[1]) for path in old.glob("step-*/host.json"))
+    done = {int(path.parent.name.split("-")[1]) for path in old.glob("step-*/host.json")}
+    missing = sorted(stops - done)
+    before = max((step for step in done if not missing or step < missing[0]), default=0)
     step, state = run.begin()
-    if done and done[-1] <= stops[-1]:
-        step = done[-1]
-        state = checkpoints.load(old / f"step-{step}" / "state", run.abstract())
-        run.curve = json.loads((old / f"step-{step}" / "host.json").read_text())["curve"]
-    missing = [s for s in stops if s not in done]
-    if missing and missing[0] < step:
-        # A level between two that are there: start from the last state before it.
-        before = [s for s in done if s < missing[0]]
-        step, state = run.begin()
-        if before:
-            step = before[-1]
-            state = checkpoints.load(old / f"step-{step}" / "state", run.abstract())
-        run.curve = run.curve[:0] if not before else json.loads((old / f"step-{step}" / "host.json").read_text())["curve"]
-    schedule = Schedule.read(run.identity["optimizer"], run.identity["optimizer"]["learning_rate"], run.identity.get("steps"))
+    if before:
+        step, state = before, checkpoints.load(old / f"step-{before}" / "state", run.abstract())
+        run.curve = json.loads((old / f"step-{before}" / "host.json").read_text())["curve"]
     if missing:
+        schedule = Schedule.read(run.identity["optimizer"], run.identity["optimizer"]["learning_rate"], run.identity.get("steps"))
         step, state = run.train(step, state, missing, schedule)
-    for kept in sorted(set(stops) | set(done)):
-        source = run.resume.folder / f"step-{kept}" if kept in missing else old / f"step-{kept}"
-        if source.exists():
+    for kept in stops | done:
+        source = (run.resume.folder if kept in missing else old) / f"step-{kept}"
+        if source.exists():  # what a diverged run never reached is missed by the level that needs it
             shutil.copytree(source, run.context.staging / f"step-{kept}")
-    steps = sorted(set(stops) | set(done))
-    return run.body(max([step, *done]), {}, {"checkpoint_steps": steps})
+    return run.body(max([step, *done]), {}, {"checkpoint_steps": sorted(stops | done)})
 
 
 def _run_level(run: Pretraining) -> dict[str, Any]:
@@ -187,7 +178,7 @@ def _run_level(run: Pretraining) -> dict[str, Any]:
             raise RuntimeError(f"the trunk {identity['trunk']} holds no state of step {first}: it diverged before; lower optimizer.learning_rate")
         state = checkpoints.load(source, run.abstract())
     if identity["steps"] > step:
-        decay = first if identity["trunk"] is not None else identity["steps"] - optimizer.get("decay_steps", 0)
+        decay = first if identity["trunk"] is not None else identity.get("decay_start")
         schedule = Schedule.read(optimizer, optimizer["learning_rate"], identity["steps"], decay)
         step, state = run.train(step, state, [identity["steps"]], schedule)
     checkpoints.save(run.context.staging / "weights", state["trained"])

@@ -25,7 +25,7 @@ from runtime.model import Execution, Shape, bind, declared, nested, token_losses
 
 
 # What a schedule is made of reaches the step as numbers and keys no program.
-TRACED = ("learning_rate", "schedule", "warmup_steps", "decay_steps", "final_learning_rate")
+TRACED = ("learning_rate", "schedule", "warmup_steps", "final_learning_rate")
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,17 @@ def test_a_new_level_extends_or_branches_the_trunk_and_rekeys_nothing(bases, tmp
     assert run(other, branch)["metrics"] == record["metrics"]
 
 
+def test_a_separate_run_equals_trunk_and_branch(bases):
+    """Decayed checkpoints are what whole runs of their own would give, only cheaper."""
+    store, keys, first, branch, record = bases
+    identity = {**branch["identity"], "trunk": None, "trunk_step": 0, "decay_start": 60}
+    alone = job("pretrain", "level", identity)
+    assert run(store, alone)["metrics"] == record["metrics"]
+    assert same(level_weights(store, alone), level_weights(store, branch))
+    later = job("pretrain", "level", {**identity, "decay_start": 70})
+    assert run(store, later)["metrics"] != record["metrics"]
+
+
 @pytest.mark.parametrize("method", ["full", "lora", "prompt"])
 def test_a_stopped_finetuning_equals_the_undisturbed_one(bases, tmp_path, method):
     store, keys, _, branch, _ = bases
