@@ -111,7 +111,10 @@ def _residuals(procedure, prediction, y, root):
 
 
 def _counts(laws, where, size, rng, count) -> np.ndarray:
-    """How often each cell is drawn, [S, cells]: with replacement within each stratum (all factors but D equal)."""
+    """How often each cell is drawn, [S, cells]: with replacement within each stratum (all factors but D equal).
+
+    One fewer is drawn than a stratum has: with as many the spread is too small by (n - 1) / n (Rao & Wu 1988).
+    """
     stratum = {}
     for law in laws.values():
         for cell, s in zip(law.cells, law.strata):
@@ -119,7 +122,8 @@ def _counts(laws, where, size, rng, count) -> np.ndarray:
     out = np.zeros((count, size))
     for name in sorted(set(stratum.values())):
         members = np.array(sorted(i for i, s in stratum.items() if s == name))
-        out[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
+        drawn = len(members) - 1 if len(members) > 2 else len(members)
+        out[:, members] = rng.multinomial(drawn, np.full(len(members), 1 / len(members)), size=count)
     return out
 
 
