@@ -69,7 +69,9 @@ class Accounts:
                 "failed": sorted(outcome.failed),
                 "by_role": dict(sorted(Counter(f"{job['kind']}/{job['role']}" for job, _ in done).items())),
             },
-            "data": {"entropy": entropies(plan, store), "digests": digests(done)},
+            "data": {
+                "entropy": entropies(plan, store), "digests": digests(done), "test_sets": test_sets(plan, done), "training_pool": training_pools(done),
+            },
             "tokenizer": next((record["metrics"] for job, record in done if job["kind"] == "tokenizer"), None),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +121,21 @@ def notes(done: list[tuple[dict, dict]]) -> list[dict]:
 def digests(done: list[tuple[dict, dict]]) -> dict:
     """Digests of the data and the tokenizer, by job name."""
     return {job["name"]: record["run"]["digests"] for job, record in done if job["kind"] in ("data", "tokenizer")}
+
+
+def test_sets(plan: dict, done: list[tuple[dict, dict]]) -> dict[str, dict[str, str]]:
+    """The digest of every set that a task is scored on: {task: {set: digest}}."""
+    by_key = {job["key"]: record["run"]["digests"].get("test.jsonl", "") for job, record in done if job["role"] == "test_set"}
+    found: dict[str, dict[str, str]] = {}
+    for job in plan["jobs"]:
+        if job["kind"] == "evaluate":
+            found.setdefault(job["factors"]["task"], {}).update((s["name"], by_key.get(s["data"], "")) for s in job["identity"]["sets"])
+    return found
+
+
+def training_pools(done: list[tuple[dict, dict]]) -> dict[str, int]:
+    """Examples that each task's subsets are drawn from."""
+    return {job["factors"]["task"]: record["metrics"]["rows"]["train"] for job, record in done if job["role"] == "examples"}
 
 
 def entropies(plan: dict, store: Store) -> dict:

@@ -66,7 +66,10 @@ class Driver:
     def _index(self) -> None:
         """Reads the resolved plan: which jobs there are, which are done, how long each one's path to the end is."""
         self.jobs = {job["name"]: job for job in self.plan["jobs"]}
-        self.done |= {name for name, job in self.jobs.items() if name not in self.done and self.store.done(job)}
+        finished = {name for name, job in self.jobs.items() if name not in self.done and self.store.done(job)}
+        for name in finished:
+            self.store.tidy(self.jobs[name]["key"])
+        self.done |= finished
         self.path = critical_paths(self.plan["jobs"])
 
     def refresh(self) -> None:

@@ -184,6 +184,15 @@ class Store:
         for rest in (staged, self.resume(key)):
             shutil.rmtree(rest, ignore_errors=True)
 
+    def tidy(self, key: str) -> None:
+        """Removes what a kill between record and clean-up left beside a finished job, unless somebody works on it."""
+        folder = self.folder(key)
+        left = [*folder.glob("staging-*"), *folder.glob("resume")]
+        if left:
+            with self.lock(key, wait=False) as held:
+                for rest in left if held else []:
+                    shutil.rmtree(rest, ignore_errors=True)
+
     def fail(self, key: str, failure: dict) -> None:
         """Writes `failure.json` for the job: `{"kind", "message", "traceback"}`."""
         self.folder(key).mkdir(parents=True, exist_ok=True)

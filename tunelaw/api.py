@@ -79,8 +79,9 @@ def fit(table, factors=None, response=None, group=None, **options):
     from tunelaw import fitting
 
     home = Path(table)
-    request = fitting.request_of(home if home.is_dir() else home.parent, home)
-    return laws.fit_table(laws.read_table(home), request, trials=laws.read_trials(home))
+    folder = home if home.is_dir() else home.parent
+    request = fitting.request_of(folder) or None
+    return laws.fit_table(laws.read_table(home), request, trials=laws.read_trials(home), provenance=fitting.provenance_of(folder))
 
 
 def report(folder, out=None):

@@ -30,27 +30,35 @@ def fit(results, factors=None, response=None, group=None, forms=None, residual=N
         folder = Path(out) if out else Path("runs") / results.name.split(".")[0]
         return fitted, laws.write(fitted, folder)
     home = results if results.is_dir() else results.parent
-    request = request_of(home, results)
+    request = request_of(home)
     if forms:
         request["forms"] = names(forms)
     for name, value in (("residual", residual), ("delta", delta)):
         if value is not None:
-            request["fit"] = {**request["fit"], name: value}
+            request["fit"] = {**request.get("fit", {}), name: value}
     table = laws.read_table(results)
-    fitted = laws.fit_table(table, request, trials=laws.read_trials(results))
+    fitted = laws.fit_table(table, request or None, trials=laws.read_trials(results), provenance=provenance_of(home))
     return fitted, laws.write(fitted, Path(out) if out else home)
 
 
-def request_of(home: Path, results: Path) -> dict:
-    """The laws that the plan beside a results table asks for."""
+def request_of(home: Path) -> dict:
+    """The laws that the plan of a results folder asks for; empty without a plan, when they are inferred from the table."""
     try:
-        plan = json.loads((home / "plan.json").read_text(encoding="utf-8"))
+        return dict(json.loads((home / "plan.json").read_text(encoding="utf-8"))["laws"])
     except FileNotFoundError:
-        raise errors.CommandError(
-            f"{home / 'plan.json'}: not found, so it is not known which laws to fit; "
-            f"name the columns instead: tunelaw fit {results} --factors X=COLUMN,D=COLUMN --response COLUMN"
-        ) from None
-    return dict(plan["laws"])
+        return {}
+
+
+def provenance_of(home: Path) -> dict:
+    """What the losses of a results folder were measured on, from its run.json, as `laws.fit_table` takes it."""
+    try:
+        data = json.loads((home / "run.json").read_text(encoding="utf-8"))["data"]
+    except FileNotFoundError:
+        return {}
+    return {
+        "test_sets": data.get("test_sets", {}), "tokenizer": data["digests"].get("tokenizer"), "digests": data["digests"],
+        "training_pool": data.get("training_pool", {}),
+    }
 
 
 def pairs(text: str) -> dict[str, str]:

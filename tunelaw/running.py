@@ -97,8 +97,10 @@ def fit_folder(out: Path, plan: dict) -> dict:
     """Fits the laws that a plan asks for to `results.csv` of a folder; writes and returns laws.json."""
     import laws
 
+    from tunelaw.fitting import provenance_of
+
     table = laws.read_table(out / "results.csv")
-    fitted = laws.fit_table(table, plan["laws"], trials=laws.read_trials(out))
+    fitted = laws.fit_table(table, plan["laws"], trials=laws.read_trials(out), provenance=provenance_of(out))
     laws.write(fitted, out)
     return fitted
 

@@ -172,3 +172,15 @@ def test_record_outside_the_schema_is_refused(tmp_path):
         records.build(job, {"status": "fine"}, seconds=1.0)
     with pytest.raises(TypeError, match="PosixPath"):
         records.build(job, {"metrics": {"x": tmp_path}}, seconds=1.0)
+
+
+def test_tidy_removes_leftovers_unless_somebody_works_there(tmp_path):
+    store = Store(tmp_path)
+    key = "0" * 20
+    _, staging = store.begin(key)
+    (store.resume(key) / "state").write_text("x")
+    with store.lock(key):
+        store.tidy(key)
+        assert staging.exists() and store.resume(key).exists()
+    store.tidy(key)
+    assert not staging.exists() and not store.resume(key).exists()

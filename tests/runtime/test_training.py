@@ -128,13 +128,13 @@ def test_chunks_of_any_length_equal_single_steps():
 
 
 def test_another_learning_rate_or_schedule_compiles_nothing_and_matters():
-    _, _, trainer = train(METHODS["lora"], chunk(), 4)
+    _, _, trainer = train(METHODS["lora"], chunk(steps=6), 6)
     assert trainer.compilations() == 1
     weights = base()
     frozen, results = trainer.place_frozen(weights), []
     for rate, steps in ((1e-2, 10), (1e-3, 10), (1e-2, 3)):
         state = trainer.begin(trainer.program.method.init(SHAPE, weights, jax.random.key(3), jnp.float32))
-        _, losses = trainer.run(frozen, state, trainer.place_batches(chunk()), 4, Schedule.read(ADAMW, rate, steps))
+        _, losses = trainer.run(frozen, state, trainer.place_batches(chunk(steps=6)), 6, Schedule.read(ADAMW, rate, steps))
         results.append(np.asarray(losses))
     assert trainer.compilations() == 1
     assert not np.allclose(results[0], results[1], rtol=1e-5)
@@ -214,7 +214,7 @@ from small import METHODS, chunk, train
 out = {}
 for name in METHODS:
     for data, model in ((1, 1), (4, 2), (2, 4)):
-        losses, state, trainer = train(METHODS[name], chunk(), 4, mesh={"data": data, "model": model})
+        losses, state, trainer = train(METHODS[name], chunk(), 4, rate=1e-3, mesh={"data": data, "model": model})
         split = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
         out[f"{name} {data}x{model}"] = [losses.tolist(), split, trainer.compilations()]
 print(json.dumps(out))
