@@ -116,7 +116,6 @@ class Procedure:
             users = self.system.user(solution.linear_L[None], solution.theta_P[None])
             return {law.label: u[0] for law, u in zip(self.first, users)}, solution, {}
         out, later = {}, {}
-        self.second_start = {}
         for law, system in zip(self.second, self.later):
             out[law.label], later[law.label] = self._fit_second(law, system, solution)
         return out, solution, later

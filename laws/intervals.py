@@ -205,7 +205,7 @@ def _sandwich(procedure, first: Solution, index: int) -> np.ndarray | None:
         return None
     matrix = bread @ (j.T * psi**2) @ j @ bread * points / (points - size)
     # to the user's parameters: log A (normalised and user's differ by sum of exponent x centre), exponents, E
-    block, form = system.blocks[index], system.blocks[index].form
+    form = system.blocks[index].form
     full = np.full((system.size, system.size), np.nan)
     full[np.ix_(np.flatnonzero(inner), np.flatnonzero(inner))] = matrix
     change = np.zeros((len(form.parameters), system.size))

@@ -19,7 +19,7 @@ def bucket(longest: int, limit: int) -> int:
     return limit
 
 
-def rows_to_batch(encoded: Any, rows: np.ndarray, length: int, targets: int, pad: int, repeat: int = 1) -> dict[str, np.ndarray]:
+def rows_to_batch(encoded: Any, rows: np.ndarray, length: int, targets: int, pad: int) -> dict[str, np.ndarray]:
     """Rows of an EncodedSet as `tokens` [N, T], `index`, `labels` and `weight` [N, M] (see runtime.training).
 
     `rows` [N]: indices, -1 for an empty row (all weights zero). `length` T and `targets` M must hold every row.

@@ -53,17 +53,16 @@ class Examples:
         self.limits = (1 + lengths["source"] + lengths["target"], lengths["target"] + 1)
         rows = _examples(where[0])[0]
         self.dev, _ = _encoded(*where, 1)
-        if identity["task"]["lengths"]["too_long"] == "drop":
+        if lengths["too_long"] == "drop":
             # What is too long is no example: it leaves before the subset is drawn.
-            whole, self.counts = _encoded(*where, 0)
-            kept, origins = whole, np.array([rows[i]["origin"] for i in whole.rows])
-            self.counts = {"dropped": self.counts.get("dropped", 0)}
+            self.train, counts = _encoded(*where, 0)
+            self.counts = {"dropped": counts["dropped"]}
+            origins = np.array([rows[i]["origin"] for i in self.train.rows])
             try:
                 self.rows = subset(origins, load_shares(where[0]), identity["examples"], identity["seed"])
             except DataError as error:
-                raise DataError(f"{error}. Of {len(rows)} training examples {len(rows) - len(kept)} were left out (too_long: drop): they are longer than lengths, "
+                raise DataError(f"{error}. Of {len(rows)} training examples {len(rows) - len(self.train)} were left out (too_long: drop): they are longer than lengths, "
                                 f"source {lengths['source']} or target {lengths['target']} tokens; raise lengths, or set too_long: cut_source") from None
-            self.train = kept
         else:
             origins = np.array([row["origin"] for row in rows])
             chosen = subset(origins, load_shares(where[0]), identity["examples"], identity["seed"])
