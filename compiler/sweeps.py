@@ -24,8 +24,9 @@ def corners(design: Design, cell: Cell) -> list[Cell]:
     """The places where the rate of a cell is swept, smallest D first; empty for a plain rate.
 
     By default two: the smallest size at the smallest D and the middle size at the largest fitted D of its task and
-    method (only the latter if these D are the same), everything else at its default. With `per`: one, the cell's own
-    level of the named factors, the others at their default. Always with the study's first seed.
+    method (only the latter if these D are the same), everything else at its default. With `per`: the cell's own level
+    of the named factors, the others at their default; where `per` leaves out finetuning_examples, this level at its
+    smallest and at its largest fitted D. Always with the study's first seed.
     """
     if grid(design, cell.method) is None:
         return []
@@ -38,13 +39,16 @@ def corners(design: Design, cell: Cell) -> list[Cell]:
     )
     named = per(design, cell.method)
     if named is not None:
-        return [replace(base, **{factor: getattr(cell, factor) for factor in named})]
-    cells = design.of(cell.task, cell.method)
-    used = {one.model_size for one in cells}
-    sizes = [size for size in design.sizes() if size in used]
-    fitted = [one.finetuning_examples for one in cells if not design.held_out[one]]
+        base = replace(base, **{factor: getattr(cell, factor) for factor in named})
+        if "finetuning_examples" in named:
+            return [base]
+    cells = [one for one in design.of(cell.task, cell.method) if all(getattr(one, factor) == getattr(cell, factor) for factor in named or [])]
     low = min(one.finetuning_examples for one in cells)
+    fitted = [one.finetuning_examples for one in cells if not design.held_out[one]]
     high = max(fitted or [one.finetuning_examples for one in cells])
-    small = replace(base, model_size=sizes[0], finetuning_examples=low)
-    large = replace(base, model_size=middle(sizes), finetuning_examples=high)
+    small, large = replace(base, finetuning_examples=low), replace(base, finetuning_examples=high)
+    if named is None:
+        used = {one.model_size for one in cells}
+        sizes = [size for size in design.sizes() if size in used]
+        small, large = replace(small, model_size=sizes[0]), replace(large, model_size=middle(sizes))
     return [small, large] if low < high else [large]

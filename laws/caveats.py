@@ -205,6 +205,7 @@ def of_sweeps(trials: Table | None) -> list[dict]:
     rate, chosen, best, edge = (trials.numbers("learning_rate"), trials.numbers("chosen"), trials.numbers("best_step"), trials.words("at_edge"))
     sweep = role == "sweep"
     examples = trials.numbers("finetuning_examples")
+    others = [trials.words(n) for n in ("model_size", "pretraining_tokens", "rank", "prompt_length") if n in trials]
     for t, m in sorted({(a, b) for a, b, s in zip(task, method, sweep) if s}):
         rows = sweep & (task == t) & (method == m)
         grid = np.unique(rate[rows & np.isfinite(rate)])
@@ -216,7 +217,7 @@ def of_sweeps(trials: Table | None) -> list[dict]:
             if not len(here):
                 continue
             i, own = here[0], np.unique(rate[rows & (level == corner) & np.isfinite(rate)])
-            winners.append((corner, rate[i], examples[i]))
+            winners.append((corner, rate[i], examples[i], tuple(str(column[i]) for column in others)))
             side = edge[i] if edge[i] in ("low", "high") else ""
             if not side and "at_edge" not in trials and len(own) > 1 and best[i] != 0:
                 side = "low" if rate[i] == own[0] else "high" if rate[i] == own[-1] else ""
@@ -231,14 +232,26 @@ def of_sweeps(trials: Table | None) -> list[dict]:
             message = (f"{m} on {t}, {corner}: the best learning rate, {value:.3g}, is the {word} of its grid; write methods.{m}.learning_rate: "
                        f"{{sweep: [{text}]}}, and as many rates for every other method that is swept")
             out.append(note("LR_EDGE", message, task=t, method=m, level=corner, side=side, learning_rate=value, sweep=list(wider)))
-        # Only between two corners are rates interpolated; swept level by level, they may differ as they like.
-        two = len(winners) == 2 and winners[0][2] != winners[1][2]
-        places = [int(np.argmin(np.abs(np.log(grid) - np.log(r)))) for _, r, _ in winners]
-        if two and max(places) - min(places) > 1:
-            text = ", ".join(f"{r:.3g} at {c}" for c, r, _ in winners)
-            advice = f"sweep at each level with methods.{m}.learning_rate: {{sweep: [...], per: [finetuning_examples]}}"
-            out.append(note("LR_VARIES", f"{m} on {t}: the best learning rate is {text}, more than one step of the grid apart; {advice}", task=t, method=m, rates={c: float(r) for c, r, _ in winners}))
+        for pair in _interpolated(winners):
+            places = [int(np.argmin(np.abs(np.log(grid) - np.log(r)))) for _, r, *_ in pair]
+            if abs(places[0] - places[1]) < 2:
+                continue
+            text = ", ".join(f"{r:.3g} at {c}" for c, r, *_ in pair)
+            advice = f"sweep at each data size with finetuning_examples in methods.{m}.learning_rate.per"
+            out.append(note("LR_VARIES", f"{m} on {t}: the best learning rate is {text}, more than one step of the grid apart; {advice}", task=t, method=m, rates={c: float(r) for c, r, *_ in pair}))
     return out
+
+
+def _interpolated(winners: list[tuple]) -> list[list[tuple]]:
+    """The pairs of winners between which rates are interpolated: the two corners of the design, or two data sizes of a level.
+
+    Swept at three data sizes or more, nothing is interpolated and rates may differ as they like.
+    """
+    if len(winners) == 2:
+        groups = [winners]
+    else:
+        groups = [[w for w in winners if w[3] == level] for level in sorted({w[3] for w in winners})]
+    return [pair for pair in groups if len(pair) == 2 and pair[0][2] != pair[1][2]]
 
 
 def widened(grid, side: str) -> list[float]:

@@ -156,6 +156,11 @@ def test_sweeps_stand_at_two_corners_or_at_each_level(plan_of, tmp_path):
     assert rate["examples"] == 64 and [corner["examples"] for corner in rate["corners"]] == [32, 128] and rate["corners"][0]["trials"] == names[:2]
     per = by_name(plan)["finetune/translation/lora-s-40.96K-r2-d128-s1"]["identity"]["learning_rate"]["$rate"]
     assert per["corners"] == [{"examples": 128, "trials": ["sweep/translation/lora-s-40.96K-r2-d128-s0-lr0.001", "sweep/translation/lora-s-40.96K-r2-d128-s0-lr0.003"]}]
+    study["methods"]["full"]["learning_rate"]["per"] = ["model_size"]
+    each = [job for job in plan_of(study)["jobs"] if job["role"] == "sweep" and job["factors"]["method"] == "full"]
+    places = list(dict.fromkeys((job["factors"]["model_size"], job["factors"]["finetuning_examples"]) for job in each))
+    assert places[:4] == [("xs", 32), ("xs", 128), ("s", 32), ("s", 128)], "a level of per at both ends of its fitted data"
+    del study["methods"]["full"]["learning_rate"]["per"]
     study["design"]["grids"] = [{"name": "one", "method": "full", "finetuning_examples": 64, "model_size": ["xs", "s", "m"]}]
     study["design"]["hold_out"] = []
     del study["laws"]["factors"]
