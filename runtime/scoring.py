@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -53,10 +54,15 @@ class Scorable:
 def scorable(shape: Shape, method: Method, weights: Any, trained: Any, compute: str, execution: Execution, mesh: Mesh) -> Scorable:
     """A model for scoring: `weights` the base's, `trained` what the method trained (as `checkpoints.load_model` gives them).
 
-    A fully finetuned model is scored as a base of its own, with the base's programs.
+    A fully finetuned model is scored as a base of its own, with the base's programs; so is one whose adapters can be
+    merged into the base without rounding to fewer digits than the model computes with.
     """
     if method.trains_base:
         method, weights, trained = of({"name": "none"}), trained, {}
+    elif compute == "float32" and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((weights, trained))):
+        merged = method.merged(weights, trained)
+        if merged is not None:
+            method, weights, trained = of({"name": "none"}), merged, {}
     axes = nested({name: weight.logical for name, weight in declared(shape).items()})
     frozen = jax.device_put(weights, meshes.shardings(mesh, axes, weights))
     trained = jax.device_put(trained, meshes.shardings(mesh, method.logical_axes(shape), trained))

@@ -48,6 +48,10 @@ class Method:
         """Base weights and trained pytree, joined for a forward pass."""
         raise TypeError(f"{type(self).__name__} binds nothing")
 
+    def merged(self, weights: Weights, trained: Mapping[str, Any]) -> Weights | None:
+        """Base weights that do alone what base and trained pytree do together; None where there are no such weights."""
+        return None
+
     def logical_axes(self, shape: Shape) -> dict[str, Any]:
         """The trained pytree's logical axes, leaf by leaf (see runtime.mesh)."""
         raise TypeError(f"{type(self).__name__} trains nothing")

@@ -21,6 +21,11 @@ PROJECTIONS = {
     "up": ("D", "F", "width", "mlp"),
     "down": ("F", "D", "mlp", "width"),
 }
+# Where a projection is stored: the weight's name, and which of the two where it is fused.
+STORED = {
+    "query": ("query", None), "key": ("key_value", 0), "value": ("key_value", 1), "output": ("output", None),
+    "gate": ("gate_up", 0), "up": ("gate_up", 1), "down": ("down", None),
+}
 SCALES = {
     "alpha/rank": lambda alpha, rank: alpha / rank,
     "alpha/sqrt(rank)": lambda alpha, rank: alpha / sqrt(rank),
@@ -69,7 +74,23 @@ class Lora(Method, name="lora"):
     def bind(self, weights, trained):
         return Bound(weights, adapters=(trained["layers"], self.factor))
 
+    def merged(self, weights, trained):
+        return _merge(self.factor, weights, trained["layers"])
+
     def logical_axes(self, shape):
         return {"layers": {
             name: {"a": (None, PROJECTIONS[name][2], None), "b": (None, None, PROJECTIONS[name][3])} for name in self.targets
         }}
+
+
+@jax.jit
+def _merge(factor, weights, adapters):
+    """W + factor A B for every adapted projection, computed in the weights' own precision."""
+    layers = dict(weights["layers"])
+    for name, pair in adapters.items():
+        stored, half = STORED[name]
+        whole = layers[stored]
+        part = whole if half is None else whole[:, :, half]
+        joined = part + (factor * (pair["a"] @ pair["b"])).reshape(part.shape).astype(whole.dtype)
+        layers[stored] = joined if half is None else whole.at[:, :, half].set(joined)
+    return {**weights, "layers": layers}
