@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from laws.solve import Target, minimise, residual, solve_linear
-from laws.system import Block, System
+from laws.system import Block, Shared, System, place_of
 
 START_FACTORS = (-1.0, -0.1, 0.1, 0.7, 2.0, 5.0)  # log change of a term over the data's range, one start each
 REFINED = 24  # starts that are followed to the end, the best of the grid
@@ -90,18 +90,38 @@ class Law:
 class Procedure:
     """All that is fitted together for one (task, method, response, form), so that a draw can redo every stage.
 
-    `shared` names parameters common to the laws of `first`; `second` laws take `held` parameters from the first stage (the paper's
-    second stage) and fit the rest alone. Without a second stage `second` is empty.
+    `shared` says which parameters are common to which laws: a set of names (one value for all laws), or {name: {label: group}} as in
+    `System`, which names the laws of `second` too. Laws of `second` take `held` parameters from the first stage's law with the same
+    group (the paper's second stage) and fit the rest alone. Without a second stage `second` is empty.
     """
 
-    def __init__(self, first: list[Law], shared: set[str] = frozenset(), second: list[Law] | None = None, held: tuple[str, ...] = (), *, delta: float, log: bool = False):
+    def __init__(self, first: list[Law], shared: Shared = frozenset(), second: list[Law] | None = None, held: tuple[str, ...] = (), *, delta: float, log: bool = False):
         self.first, self.second = first, second or []
-        self.shared, self.held = set(shared), tuple(held)
+        self.shared, self.held = shared, tuple(held)
         self.delta, self.log = float(delta), log
         self.system = System([law.block for law in first], self.shared)
         self.y_N = np.concatenate([law.y_N for law in first])
         self.root_N = np.concatenate([law.root_N for law in first])
-        self.later = [System([law.block], centres={"D": self.system.centres[0]["D"]}) for law in self.second]
+        self.later = [System([law.block], centres=self._centres(law)) for law in self.second]
+
+    def _place(self, name: str, law: Law) -> int:
+        """The column of the first stage in which a held parameter of a second-stage law stands."""
+        places = self.system.places
+        place = place_of(name, law.label, self.shared)
+        if place not in places:
+            raise ValueError(f"{name} of {law.label} is held, but no law of the first stage shares it")
+        return places[place]
+
+    def _centres(self, law: Law) -> dict[str, float]:
+        """The centres on which held parameters of the first stage were fitted."""
+        out: dict[str, float] = {}
+        for name in self.held:
+            place = place_of(name, law.label, self.shared)
+            for b, other in enumerate(self.first):
+                if name in other.block.form.parameters and place_of(name, other.label, self.shared) == place:
+                    out.update({symbol: self.system.centres[b][symbol] for symbol, _ in law.block.form.units.get(name, {})})
+                    break
+        return out
 
     @property
     def laws(self) -> list[Law]:
@@ -120,19 +140,18 @@ class Procedure:
             out[law.label], later[law.label] = self._fit_second(law, system, solution)
         return out, solution, later
 
-    def _held(self, system: System, linear_SL, theta_SP):
+    def _held(self, law: Law, system: System, linear_SL, theta_SP):
         """Free masks and held values of a second stage, taken from the first stage's normalised parameters."""
         form = system.blocks[0].form
         fixed_L = np.array([n in self.held for n in form.linear])
         fixed_P = np.array([n in self.held for n in form.exponents])
-        first = self.system
-        values_L = {n: linear_SL[:, first.linear.index(n)] for n in form.linear if n in self.held}
-        values_P = {n: theta_SP[:, first.exponents.index(n)] for n in form.exponents if n in self.held}
+        values_L = {n: linear_SL[:, self._place(n, law)] for n in form.linear if n in self.held}
+        values_P = {n: theta_SP[:, self._place(n, law)] for n in form.exponents if n in self.held}
         return fixed_L, fixed_P, values_L, values_P
 
     def _fit_second(self, law: Law, system: System, solution: Solution):
         form = system.blocks[0].form
-        fixed_L, fixed_P, values_L, values_P = self._held(system, solution.linear_L[None], solution.theta_P[None])
+        fixed_L, fixed_P, values_L, values_P = self._held(law, system, solution.linear_L[None], solution.theta_P[None])
         grid_SP = np.unique(starts_of(system)[:, ~fixed_P], axis=0)
         theta_SP = np.zeros((len(grid_SP), len(form.exponents)))
         theta_SP[:, ~fixed_P] = grid_SP
@@ -164,7 +183,7 @@ class Procedure:
         out = {}
         for law, system in zip(self.second, self.later):
             form = system.blocks[0].form
-            fixed_L, fixed_P, values_L, values_P = self._held(system, linear_SL, theta_SP)
+            fixed_L, fixed_P, values_L, values_P = self._held(law, system, linear_SL, theta_SP)
             start = later[law.label]
             lin = np.repeat(start.linear_L[None], len(linear_SL), axis=0)
             the = np.repeat(start.theta_P[None], len(linear_SL), axis=0)
