@@ -1,128 +1,238 @@
-"""Where two methods' laws cross: all roots of L1 - L2 over the data, each with an interval and the share of draws that have one.
+"""Where two methods' laws cross: all roots of L1 - L2 over the data, where neither surely leads, and how often chance alone would show a root.
 
 Searched from a third of the smaller to three times the larger end that both methods share; beyond three times either method's own range
-of D nothing is said (refused). A pair without a root still reports the share of its draws that have one: the rate of false roots.
+of D nothing is said (refused). Intervals come from common draws of both laws (`laws.common`): the noise of a shared subset stands in both.
+- A draw without the change of lead has its root beyond the searched range, on the side that its leader tells: the interval is open there.
+- `false_root_rate`: how often chance shows what the point estimate shows, or more. Without a root it is the share of draws that have one.
+  With a root, the curve of differences is moved until the weaker side just vanishes (the nearest laws that do not cross), and the rate is the
+  share of draws around that curve whose weaker side is as many standard errors deep (a bootstrap of the test of Gail & Simon 1985).
 """
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.optimize import brentq
+from typing import Callable
 
-from laws.predict import predict, predict_draws
+import numpy as np
+
+from laws.predict import LawError, predict, predict_draws
 
 REACH = 3.0
 GRID = 241
+LEVEL = 0.95
+NATS = 0.01
+FEWEST = 20  # draws that an interval rests on at least
+
+
+def searched(ranges: list) -> tuple[float, float]:
+    """The data sizes at which two methods may be compared: within three times the range of each."""
+    return max(r[0] for r in ranges) / REACH, min(r[1] for r in ranges) * REACH
 
 
 def roots_of(first: dict, second: dict, factors: dict, draws: dict, data: str) -> dict:
-    """All crossings of two law entries in D at fixed other `factors` ({column: value}).
+    """All crossings of two law entries in D at fixed other `factors` ({column: value}); `draws` {id: [S, q]}, the same draw in both.
 
-    Returns {refused, reason, low, high, roots: [{value, low, high, inside, before, after}], share, limits: difference at both ends}.
+    Returns what `meet` returns, or {refused, reason}. Raises LawError where a law needs a factor that is not given.
     """
     ranges = [first["range"][data], second["range"][data]]
-    low, high = max(r[0] for r in ranges) / REACH, min(r[1] for r in ranges) * REACH
+    low, high = searched(ranges)
     if low >= high:
         return {"refused": "OUT_OF_RANGE", "reason": f"the methods' ranges of {data} lie more than {REACH:g} times apart"}
-    grid = np.geomspace(low, high, GRID)
-    at = {**factors, data: grid}
-    gap = predict(first, at).value - predict(second, at).value
-    exact = lambda log_d: float(  # noqa: E731
-        predict(first, {**factors, data: np.exp(log_d)}).value - predict(second, {**factors, data: np.exp(log_d)}).value
-    )
-    logs = np.log(grid)
-    found = []
-    for i in _flips(gap[None])[0]:
-        found.append(float(brentq(exact, logs[i], logs[i + 1])) if gap[i] * gap[i + 1] < 0 else float(logs[i + 1]))
-    drawn = _drawn_roots(first, second, at, logs, draws)
-    inner = (max(r[0] for r in ranges), min(r[1] for r in ranges))
-    out = {"refused": None, "reason": "", "low": float(low), "high": float(high), "roots": [], "share": None}
-    if drawn is not None:
-        out["share"] = float(np.mean([len(r) > 0 for r in drawn]))
+    at = lambda logs: {**factors, data: np.exp(logs)}  # noqa: E731
+    gap = lambda logs: predict(first, at(logs)).value - predict(second, at(logs)).value  # noqa: E731
+    drawn = None
+    if first["id"] in draws and second["id"] in draws:
+        count = min(len(draws[first["id"]]), len(draws[second["id"]]))
+        one, two = draws[first["id"]][:count], draws[second["id"]][:count]
+        drawn = lambda logs: predict_draws(first, at(logs), one) - predict_draws(second, at(logs), two)  # noqa: E731
+    return meet(gap, drawn, low, high, (max(r[0] for r in ranges), min(r[1] for r in ranges)))
+
+
+def meet(gap: Callable, drawn: Callable | None, low: float, high: float, inner: tuple[float, float]) -> dict:
+    """Where a difference first - second of two curves changes its sign between `low` and `high`.
+
+    `gap` maps logs [N] to differences [N], `drawn` to [S, N]. Returns {refused, reason, low, high, same, roots: [{value, low, high, inside,
+    before, share}], share: of draws with any root, false_root_rate, tie: [[from, to]] where the 95 % interval holds zero (null: reaches the
+    end of the search), leads: [{from, to, leader}] where they are apart by more than max(.01 nats, 2 standard errors)}.
+    """
+    logs = np.linspace(np.log(low), np.log(high), GRID)
+    gap_N = np.asarray(gap(logs), float)
+    out = {
+        "refused": None, "reason": "", "low": float(low), "high": float(high), "same": not np.any(gap_N), "roots": [], "share": None,
+        "false_root_rate": None, "tie": [], "leads": [],
+    }  # fmt: skip
+    found = changes(gap, logs, gap_N)
+    gap_SN = None if drawn is None else np.asarray(drawn(logs), float)
+    if gap_SN is not None:
+        gap_SN = gap_SN[np.all(np.isfinite(gap_SN), axis=1)]
+        if len(gap_SN) < FEWEST:
+            gap_SN = None
+    flips = None if gap_SN is None else [_crossings(row, logs) for row in gap_SN]
+    if flips is not None:
+        out["share"] = float(np.mean([len(f) > 0 for f in flips]))
+        out["false_root_rate"] = false_root_rate(gap_N, gap_SN)
+        tail = (1 - LEVEL) / 2
+        ends = np.quantile(gap_SN, [tail, 1 - tail], axis=0)
+        holds = (ends[0] <= 0) & (ends[1] >= 0)
+        last = len(logs) - 1
+        out["tie"] = [[None if a == 0 else float(np.exp(logs[a])), None if b == last else float(np.exp(logs[b]))] for a, b in _runs(holds)]
+    se_N = np.zeros(len(logs)) if gap_SN is None else np.std(gap_SN, axis=0)
+    apart = np.where(np.abs(gap_N) > np.maximum(NATS, 2 * se_N), np.sign(gap_N), 0)
+    for sign, name in ((-1, "first"), (1, "second")):
+        out["leads"] += [{"from": float(np.exp(logs[a])), "to": float(np.exp(logs[b])), "leader": name} for a, b in _runs(apart == sign)]
+    out["leads"].sort(key=lambda r: r["from"])
+    start = float(np.sign(next((g for g in gap_N if g != 0), 0.0)))
     for k, root in enumerate(found):
-        bounds = [logs[0]] + [(a + b) / 2 for a, b in zip(found, found[1:])] + [logs[-1]]
-        low_high = _interval(drawn, bounds[k], bounds[k + 1], len(found) == 1)
-        before = exact(root - 1e-4)
+        before = start * (-1.0) ** k  # every root turns the sign round
+        edges = (
+            logs[0] if k == 0 else (found[k - 1] + root) / 2,
+            logs[-1] if k == len(found) - 1 else (root + found[k + 1]) / 2,
+        )
+        ends, share = _interval(flips, gap_SN, root, before, edges, len(found) == 1)
         out["roots"].append({
-            "value": float(np.exp(root)), "low": low_high[0], "high": low_high[1],
-            "inside": bool(inner[0] <= np.exp(root) <= inner[1]), "before": "first" if before < 0 else "second",
+            "value": float(np.exp(root)), "low": ends[0], "high": ends[1], "inside": bool(inner[0] <= np.exp(root) <= inner[1]),
+            "before": "first" if before < 0 else "second", "share": share,
         })  # fmt: skip
     return out
 
 
-def _flips(gap_SN: np.ndarray) -> list[np.ndarray]:
-    """For each row the indices after which the sign changes."""
-    sign = np.where(gap_SN > 0, 1, -1)
-    return [np.flatnonzero(row[1:] != row[:-1]) for row in sign]
+def changes(gap: Callable, logs: np.ndarray, gap_N: np.ndarray) -> list[float]:
+    """Every place where the sign changes, also where a curve dips through zero and back between two points of the grid."""
+    from scipy.optimize import brentq, minimize_scalar  # slow to import
+
+    exact = lambda x: float(np.asarray(gap(np.array([x])))[0])  # noqa: E731
+    points = [(x, g) for x, g in zip(logs, gap_N) if g != 0]
+    found = []
+    for i, ((x0, g0), (x1, g1)) in enumerate(zip(points, points[1:])):
+        if g0 * g1 < 0:
+            found.append(float(brentq(exact, x0, x1, xtol=1e-12)))
+    for (x0, g0), (x1, g1), (x2, g2) in zip(points, points[1:], points[2:]):
+        if g0 * g1 > 0 and g1 * g2 > 0 and abs(g1) <= min(abs(g0), abs(g2)):
+            sign = np.sign(g1)
+            dip = minimize_scalar(lambda x, s=sign: s * exact(x), bounds=(x0, x2), method="bounded", options={"xatol": 1e-10})
+            if dip.fun < 0:
+                found += [float(brentq(exact, x0, dip.x, xtol=1e-12)), float(brentq(exact, dip.x, x2, xtol=1e-12))]
+    return sorted(found)
 
 
-def _drawn_roots(first, second, at, logs, draws):
-    if first["id"] not in draws or second["id"] not in draws:
-        return None
-    gap_SN = predict_draws(first, at, draws) - predict_draws(second, at, draws)
+def false_root_rate(gap_N: np.ndarray, gap_SN: np.ndarray) -> float:
+    """How often laws that do not cross would show a change of lead as deep as this one, or any where the estimate shows none."""
+    sure_N = gap_N / np.maximum(np.std(gap_SN, axis=0), 1e-12)
+    off_SN = (gap_SN - gap_N) / np.maximum(np.std(gap_SN, axis=0), 1e-12)
+    sides = np.max(sure_N), np.max(-sure_N)
+    if min(sides) <= 0:
+        return float(np.mean((gap_SN.max(axis=1) > 0) & (gap_SN.min(axis=1) < 0)))
+    sign = 1.0 if sides[0] <= sides[1] else -1.0
+    depth_S = np.max(sign * (sure_N + off_SN), axis=1) - min(sides)
+    return float(np.mean(depth_S >= min(sides)))
+
+
+def _crossings(row: np.ndarray, logs: np.ndarray) -> list[tuple[float, float]]:
+    """(log D, sign before) of each change of sign of one draw, interpolated on the grid."""
+    sign = np.where(row > 0, 1.0, -1.0)
+    at = np.flatnonzero(sign[1:] != sign[:-1])
+    return [(float(logs[i] + (logs[i + 1] - logs[i]) * row[i] / (row[i] - row[i + 1])), float(sign[i])) for i in at]
+
+
+def _interval(flips, gap_SN, root, before, edges, alone: bool):
+    """((low, high), share of draws with this change of lead); an end is None where it lies beyond what is searched."""
+    if flips is None:
+        return (None, None), None
+    mine = [[x for x, sign in row if sign == before and (alone or edges[0] <= x <= edges[1])] for row in flips]
+    share = float(np.mean([bool(m) for m in mine]))
+    at = [min(m, key=lambda x: abs(x - root)) if m else None for m in mine]
+    if alone:
+        # no such change of lead: it lies below the search where the later leader leads from the start, else above it
+        at = [a if a is not None else -np.inf if row[0] * before < 0 else np.inf for a, row in zip(at, gap_SN)]
+    known = np.array([a for a in at if a is not None], float)
+    if len(known) < FEWEST:
+        return (None, None), share
+    tail = (1 - LEVEL) / 2
+    ends = np.quantile(known, [tail, 1 - tail], method="nearest")
+    return tuple(float(np.exp(v)) if np.isfinite(v) else None for v in ends), share
+
+
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """(first, last) index of each stretch of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2])]
+
+
+def blank(s, first: str, second: str, source: str, cost: str = "data") -> dict:
+    """An entry of `crossings` that says nothing yet, for two methods of a slice."""
+    return {
+        "task": s.task, "response": s.response, "factor": s.factor, "at": s.at, "at_name": s.at_name, "first": first, "second": second,
+        "source": source, "cost": cost, "form": None, "kind": "refused", "inside": False, "share": None, "examples": None,
+        "leader": None, "leader_before": None, "tie": [], "differences": [], "df": None, "rule": "", "refused": None, "reason": "",
+    }  # fmt: skip
+
+
+def entries_of(base: dict, found: dict, middle: float, unit: str = "examples") -> list[dict]:
+    """Entries of `crossings` for what `meet` found: one a root, or one that says that there is none. `middle`: the difference amid the search."""
+    names = {"first": base["first"], "second": base["second"]}
+    if found["refused"]:
+        return [{**base, "refused": found["refused"], "reason": found["reason"]}]
+    leads = [{**r, "leader": names[r["leader"]]} for r in found["leads"]]
+    base = {**base, "searched": [found["low"], found["high"]], "false_root_rate": found["false_root_rate"], "tie": found["tie"], "leads": leads, "share": found["share"]}
+    if not found["roots"]:
+        if found["same"]:
+            return [{**base, "kind": "tie", "inside": True, "reason": "the two curves are the same"}]
+        return [{**base, "kind": "none", "inside": True, "leader": names["first"] if middle < 0 else names["second"]}]
     out = []
-    for row, flips in zip(gap_SN, _flips(gap_SN)):
-        out.append([logs[i] + (logs[i + 1] - logs[i]) * row[i] / (row[i] - row[i + 1]) for i in flips])
+    for root in found["roots"]:
+        before = names[root["before"]]
+        after = names["second" if root["before"] == "first" else "first"]
+        out.append({
+            **base, "kind": "crossing", "inside": root["inside"], "leader_before": before, "leader": after, "root_share": root["share"],
+            unit: {k: root[k] for k in ("value", "low", "high")},
+        })  # fmt: skip
     return out
 
 
-def _interval(drawn, low, high, alone: bool):
-    """The central 95 % of the draws' roots that belong to this root (all of them where it is alone: then the nearest in each draw)."""
-    if drawn is None:
-        return None, None
-    mine = [r for row in drawn for r in row if alone or low <= r <= high]
-    if len(mine) < 20:
-        return None, None
-    return tuple(float(v) for v in np.exp(np.quantile(mine, [0.025, 0.975])))
+def laws_of(entries: list[dict]) -> dict[tuple, dict[str, list[dict]]]:
+    """Fitted laws over one factor, {(task, response, factor): {method: [entry]}}."""
+    by: dict[tuple, dict[str, list[dict]]] = {}
+    for entry in entries:
+        if entry["group"] == "factor":
+            by.setdefault((entry["task"], entry["response"], entry["factor"]), {}).setdefault(entry["method"], []).append(entry)
+    return by
 
 
 def compare_laws(entries: list[dict], draws: dict, slices, request: dict) -> list[dict]:
     """Crossings of the laws of every two methods at every level of each factor; one form for a pair, the one that extrapolates best."""
     out = []
-    by: dict[tuple, dict[str, list[dict]]] = {}
-    for entry in entries:
-        if entry["group"] == "factor":
-            by.setdefault((entry["task"], entry["response"], entry["factor"]), {}).setdefault(entry["method"], []).append(entry)
-    data = request["data"]
+    by, data = laws_of(entries), request["data"]
     for s in slices:
         methods = by.get((s.task, s.response, s.factor), {})
         names = sorted(m for m in s.methods if m in methods)
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
-                base = {
-                    "task": s.task, "response": s.response, "factor": s.factor, "at": s.at, "at_name": s.at_name, "first": a, "second": b,
-                    "source": "laws", "cost": "data", "form": None, "kind": "refused", "inside": False, "share": None, "examples": None,
-                    "leader": None, "leader_before": None, "tie": [], "differences": [], "df": None, "rule": "", "refused": None, "reason": "",
-                }  # fmt: skip
-                one, two = _best_form(methods[a], methods[b])
+                base = blank(s, a, b, "laws")
+                one, two = best_form(methods[a], methods[b])
                 if one is None:
                     out.append({**base, "refused": "NO_LAW", "reason": f"{a} and {b} have no form in common that could be fitted"})
                     continue
                 base["form"] = one["form"]
-                found = roots_of(one, two, {s.factor: s.at}, draws, data)
-                if found["refused"]:
-                    out.append({**base, "refused": found["refused"], "reason": found["reason"]})
-                    continue
-                if not found["roots"]:
-                    middle = {s.factor: s.at, data: np.sqrt(found["low"] * found["high"])}
-                    leads = a if predict(one, middle).value < predict(two, middle).value else b
-                    out.append({**base, "kind": "none", "inside": True, "share": found["share"], "leader": leads})
-                for root in found["roots"]:
-                    before = a if root["before"] == "first" else b
-                    out.append({
-                        **base, "kind": "crossing", "inside": root["inside"], "share": found["share"], "leader_before": before,
-                        "leader": b if before == a else a, "examples": {k: root[k] for k in ("value", "low", "high")},
-                    })  # fmt: skip
+                try:
+                    found = roots_of(one, two, {s.factor: s.at}, draws, data)
+                    middle = 0.0
+                    if not found["refused"]:
+                        at = {s.factor: s.at, data: np.sqrt(found["low"] * found["high"])}
+                        middle = float(predict(one, at).value - predict(two, at).value)
+                except LawError as error:
+                    found, middle = {"refused": "NO_LAW", "reason": str(error)}, 0.0
+                out += entries_of(base, found, middle)
     return out
 
 
-def _best_form(first: list[dict], second: list[dict]):
+def best_form(first: list[dict], second: list[dict]) -> tuple[dict, dict] | tuple[None, None]:
     """The entries of the form that both have fitted, with the lowest held-out error of the two together (else the first asked)."""
-    other = {e["form"]: e for e in second if not e["refused"]}
-    both = [(e, other[e["form"]]) for e in first if not e["refused"] and e["form"] in other]
+    other = {(e["form"], e.get("expression")): e for e in second if not e["refused"]}
+    both = [(e, other[e["form"], e.get("expression")]) for e in first if not e["refused"] and (e["form"], e.get("expression")) in other]
     if not both:
         return None, None
+
     def error(pair):
         errors = [e["held_out_error"]["all"] for e in pair]
         return np.inf if None in errors else sum(errors)
+
     return min(both, key=error)

@@ -261,7 +261,7 @@ def _run(request, data: Response, live: list[Question], procedure: Procedure, st
             "objective": solution.objective, "converged": bool(first.converged and solution.converged), "starts": solution.starts,
             "agreement": min(first.agreement, solution.agreement), "delta": procedure.delta, "stages": stage,
             "shared": sorted(procedure.shared) if len(procedure.first) > 1 or procedure.second else [], "intervals": kind,
-            "covariance": intervals.covariance(procedure, first, later, i, q.draws),
+            "covariance": intervals.covariance(procedure, first, later, i, q.draws), "procedure": (procedure, first, later),
         }  # fmt: skip
 
 
