@@ -2,8 +2,10 @@
 
 from laws.caveats import EXPLAIN
 from laws.correlate import correlation
-from laws.engine import fit_foreign, fit_table, parse_factors
+from laws.engine import fit_table
+from laws.foreign import fit_foreign
 from laws.forms import FORMS, Form, Term, register
+from laws.options import parse_factors
 from laws.predict import LawError, Laws, Prediction, load, predict, predict_draws, write
 from laws.table import Table, TableError, read_table, read_trials
 

@@ -8,15 +8,13 @@ from laws import caveats
 from laws.baselines import NAMES
 from laws.compare import Slice, compare
 from laws.correlate import correlation
-from laws.forms import FORMS
 from laws.predict import Laws
 from laws.request import at_default, complete, settings_of
 from laws.roots import compare_laws
 from laws.study import answer, entry_of, gather, questions
-from laws.table import Table, TableError, as_table, read_table, read_trials, split_names
+from laws.table import Table, TableError, as_table, read_trials
 
 VERSION = 1
-SYMBOL_NAMES = ("X", "N", "P", "T", "D")
 
 
 def fit_table(table, request: dict | None = None, trials=None, provenance: dict | None = None) -> Laws:
@@ -66,68 +64,6 @@ def fit_table(table, request: dict | None = None, trials=None, provenance: dict 
     result["data"] = {"test_sets": provenance.get("test_sets", {}), "tokenizer": provenance.get("tokenizer"), "digests": provenance.get("digests", {})}
     result["rows"] = len(table)
     return _plain(result)
-
-
-def fit_foreign(
-    path, factors, response, group=None, forms=None, residual: str = "level", delta="auto", *,
-    intervals: str = "auto", shared_across: dict | None = None, stages: str = "joint",
-) -> Laws:  # fmt: skip
-    """Laws of a table made elsewhere: `factors` {"X": "params", "D": "examples"} or "X=params,D=examples"; one law a group.
-
-    Symbols: D data size (needed), X the other factor, or N, P, T where there are several. `group` names columns whose values tell laws
-    apart; a group column named `method` is compared. Rows with the same factors are seeds of one cell; a column held_out marks hold-outs.
-    """
-    factors = parse_factors(factors)
-    names = split_names(group)
-    responses = split_names(response)
-    table = read_table(path, factors=factors, response=responses, group=names)
-    others = [c for c in names if c != "method"]
-    columns = dict(table.columns)
-    columns["task"] = np.array([", ".join(f"{c}={v}" if len(others) > 1 else str(v) for c, v in zip(others, row)) for row in zip(*(table[c] for c in others))] if others else [""] * len(table), object)
-    columns["method"] = table.words("method") if "method" in names else np.full(len(table), "", object)
-    for used in set(names) - {"task", "method"}:
-        columns.pop(used, None)
-    table = Table(columns, table.lines, table.source)
-    other = [c for s, c in factors.items() if s != "D"]
-    request = {
-        "responses": responses, "factors": other, "data": factors["D"], "symbols": {c: s for s, c in factors.items()}, "foreign": True,
-        "forms": split_names(forms) or (["multiplicative", "additive"] if other else ["power"]), "stages": stages, "shared_across": shared_across,
-        "fit": {"residual": residual, "delta": delta if delta == "auto" else _number(delta)}, "intervals": intervals,
-    }  # fmt: skip
-    if not other and request["forms"] != ["power"]:
-        wrong = [f for f in request["forms"] if f in FORMS and f != "power"]
-        if wrong:
-            raise TableError(f"--forms {wrong[0]}: this form needs a second factor; name it with --factors X=<column>,D={factors['D']}, or ask for power")
-    return fit_table(table, request)
-
-
-def parse_factors(factors) -> dict[str, str]:
-    """{"X": "params", "D": "examples"} from a dict or from "X=params,D=examples"; raises TableError."""
-    if not isinstance(factors, dict):
-        pairs = [p.partition("=") for p in split_names(factors)]
-        if not pairs or any(not eq or not value for _, eq, value in pairs):
-            raise TableError(f"--factors {factors!r}: write symbol=column pairs, e.g. X=params,D=examples")
-        doubled = [a for i, (a, _, _) in enumerate(pairs) if a in [b for b, _, _ in pairs[:i]]]
-        if doubled:
-            raise TableError(f"--factors: {doubled[0]} stands there twice")
-        factors = {a.strip(): b.strip() for a, _, b in pairs}
-    wrong = [s for s in factors if s not in SYMBOL_NAMES]
-    if wrong:
-        raise TableError(f"--factors {wrong[0]}={factors[wrong[0]]}: the symbols are D (data size), X (the other factor), or N, P, T where there are several")
-    if "D" not in factors:
-        raise TableError("--factors: D (the column of the data size) is missing, e.g. X=params,D=examples")
-    if "X" in factors and "N" in factors:
-        raise TableError("--factors: X and N both name the size factor; with several factors use N, P and T")
-    if len(set(factors.values())) < len(factors):
-        raise TableError("--factors: two symbols name the same column")
-    return factors
-
-
-def _number(value) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TableError(f"--delta {value!r}: write a positive number or auto") from None
 
 
 def headline(entries: list[dict]) -> list[dict]:
@@ -244,4 +180,4 @@ def _plain(value):
     return value
 
 
-__all__ = ["fit_foreign", "fit_table", "headline", "parse_factors", "slices_of"]
+__all__ = ["fit_table", "headline", "slices_of"]

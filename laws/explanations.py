@@ -23,6 +23,9 @@ EXPLAIN = {
     "NOT_CONVERGED": "The fit did not settle within its rounds.",
     "STARTS_DISAGREE": "Fewer than half of the starts came to the best objective; the fit may depend on where it starts.",
     "FACTOR_NOT_VARIED": "A factor was asked for but has one value only: no law of it.",
+    "MISSING_GROUP": "Some rows have no value in a group column; they form a group of their own, without a name.",
+    "POOLED_ROWS": "Rows with the same factors and group differ in a column that nobody named; they were taken as seeds of one cell.",
+    "COLUMN_IGNORED": "A column whose name tunelaw knows holds something else than the name says; it was not used.",
     # why a law or a comparison was refused
     "TOO_FEW_POINTS": "Refused: fewer fitted cells than parameters plus three. Add cells, or ask for a form with fewer parameters.",
     "TOO_FEW_LEVELS": "Refused: fewer than three fitted values of X, or two of D. Add levels of this factor to a grid, or hold out less.",

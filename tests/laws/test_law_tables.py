@@ -148,7 +148,7 @@ def test_a_billion_fold_range():
 
 
 @pytest.mark.parametrize(("factors", "message"), [
-    ("X=params", "D .the column of the data size. is missing"), ("X:params", "symbol=column"), ("Q=params,D=examples", "the symbols are"),
+    ("X=params", "D .the column of the data size. is missing"), ("X:params", "symbol=column"), ("Q=params,D=examples", "no form has the symbol Q"),
     ("X=params,N=examples,D=loss", "X and N both"), ("X=params,D=params", "same column"), ("D=examples,D=params", "D stands there twice"),
 ])  # fmt: skip
 def test_factors_that_cannot_be_read(factors, message):
