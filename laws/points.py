@@ -12,7 +12,7 @@ PRIOR_DF = 4.0  # how strongly a method's variance at one data size is drawn to 
 FLOOR = 0.1  # a variance is never taken below this share of the pooled one, so that no point rules alone
 
 
-@dataclass
+@dataclass(slots=True)
 class Cell:
     """One point: every seed of one setting. `key` names it; `factors` are in the user's units; se is the standard error of the mean."""
 
@@ -87,43 +87,69 @@ def usable(table: Table, response: str) -> tuple[np.ndarray, dict[str, np.ndarra
     """Row mask of what may be fitted or compared, and row indices left out: {diverged, missing}."""
     values = table.numbers(response)
     status = table.words("status")
-    bad_status = np.array([s not in ("", "ok") for s in status], bool)
+    bad_status = ((status != "") & (status != "ok")).astype(bool)
     diverged = bad_status | np.isinf(values)
     missing = np.isnan(values) & ~diverged
     return ~(diverged | missing), {"diverged": np.flatnonzero(diverged), "missing": np.flatnonzero(missing)}
 
 
-def cells_of(table: Table, response: str, keys: list[str], data: str, log: bool = False) -> tuple[list[Cell], Variance]:
+def cells_of(table: Table, response: str, keys: list[str], data: str, log: bool = False, rows: bool = False) -> tuple[list[Cell], Variance]:
     """The cells of a table in a canonical order, with standard errors from the pooled variance model of each task.
 
     `keys` are the columns that tell settings apart (numbers or words); `log` measures deviations in the logarithm of the response.
+    With `rows` each row is a cell of its own, as where every row is a point of equal weight.
     """
-    keep, _ = usable(table, response)
-    values = table.numbers(response)
-    columns = [table[k] for k in keys if k in table]
+    keep = np.flatnonzero(usable(table, response)[0])
     names = [k for k in keys if k in table]
-    task, method, held = table.words("task"), table.words("method"), table.words("held_out")
-    seeds = table.words("seed")
-    groups: dict[tuple, list[int]] = {}
-    for i in np.flatnonzero(keep):
-        key = (task[i], method[i], held[i]) + tuple(_part(c[i]) for c in columns)
-        groups.setdefault(key, []).append(i)
+    columns = [table.words("task")[keep], table.words("method")[keep], table.words("held_out")[keep], *(table[n][keep] for n in names)]
+    values = table.numbers(response)[keep]
+    seeds = table.words("seed")[keep].astype(object)
+    code = np.zeros(len(keep), np.int64)
+    for column in columns:
+        part = ranks(column)
+        code = np.unique(code * (int(part.max(initial=0)) + 1) + part, return_inverse=True)[1]
+    order = np.lexsort((values, ranks(np.array([str(s).zfill(12) for s in seeds], object)) if "seed" in table else np.zeros(len(keep)), code))
+    code = code[order]
+    starts = np.arange(len(code)) if rows else np.flatnonzero(np.r_[True, code[1:] != code[:-1]][: len(code)])
+    ends = np.r_[starts[1:], len(code)].astype(int)
+    values, index = values[order], keep[order]
+    first = order[starts]
+    heads = [[_part(v) if i > 2 else v for v in column[first].tolist()] for i, column in enumerate(columns)]
+    if rows:
+        heads.append([(1, float(i)) for i in index])  # tells rows of one setting apart
+    numeric = [n for n in names if table[n].dtype.kind == "f"]
+    factors = [table[n][keep][first].tolist() for n in numeric]
+    counts = ends - starts
+    means = values[starts] if rows or not len(starts) else np.add.reduceat(values, starts) / counts
+    words = [str(s) for s in seeds[order]]
     cells = []
-    for key in sorted(groups):
-        rows = np.array(sorted(groups[key], key=lambda i: (str(seeds[i]).zfill(12), values[i])))
-        factors = {n: float(table[n][rows[0]]) for n in names if table[n].dtype.kind == "f"}
-        cells.append(Cell(key, key[0], key[1], key[2], factors, float(np.mean(values[rows])), values[rows], [str(seeds[i]) for i in rows], rows))
+    for key, own, mean, start, end in zip(zip(*heads), zip(*factors) if factors else [()] * len(starts), means.tolist(), starts.tolist(), ends.tolist()):
+        cells.append(Cell(key, key[0], key[1], key[2], dict(zip(numeric, own)), mean, values[start:end], words[start:end], index[start:end]))
     model = weigh(cells, data, log)
     return cells, model
+
+
+def ranks(column: np.ndarray) -> np.ndarray:
+    """The place of each value in the order of the distinct ones: empty numbers first, then numbers by value, words as they sort."""
+    if column.dtype.kind == "f":
+        rank = np.unique(column, return_inverse=True)[1]  # NaN sorts last
+        empty = np.isnan(column)
+        return np.where(empty, 0, rank + 1) if empty.any() else rank
+    place = {value: i for i, value in enumerate(sorted(set(column.tolist())))}
+    return np.fromiter((place[value] for value in column.tolist()), np.int64, len(column))
 
 
 def weigh(cells: list[Cell], data: str, log: bool = False) -> Variance:
     """Set each cell's standard error from the pooled variance of these cells; returns the model."""
     measure = lambda v: np.log(v) if log and np.all(v > 0) else v  # noqa: E731
-    model = pool([(c.method, c.factors.get(data, 0.0), measure(c.values)) for c in cells])
+    model = pool([(c.method, c.factors.get(data, 0.0), measure(c.values)) for c in cells if len(c.values) > 1])
+    known: dict[tuple[str, float], float | None] = {}
     for cell in cells:
-        variance = model.of(cell.method, cell.factors.get(data, 0.0))
-        cell.se = None if variance is None else float(np.sqrt(variance / cell.count))
+        level = (cell.method, cell.factors.get(data, 0.0))
+        if level not in known:
+            known[level] = model.of(*level)
+        variance = known[level]
+        cell.se = None if variance is None else (variance / len(cell.values)) ** 0.5
     return model
 
 
