@@ -31,6 +31,11 @@ def rounded(seconds: float | None) -> str:
     return f"about {duration(round(seconds / step) * step)} left"
 
 
+def failure_line(job: str, why: str, log: str) -> str:
+    """One failed job; an error that begins with the job's own name does not say it twice."""
+    return f"failed: {job}: {why.removeprefix(f'{job}: ')} (log: {log})"
+
+
 def running_line(name: str, event: dict | None) -> str:
     """One running job: name, phase, step, loss, tokens a second, as far as it has told them."""
     words = [name]
@@ -87,7 +92,7 @@ class Display:
         """Takes one event of the driver."""
         kind = event["event"]
         if kind == "failed":
-            self.say(f"failed: {event['job']}: {event['message']} (log: {event['log']})")
+            self.say(failure_line(event["job"], event["message"], event["log"]))
         elif kind == "lost":
             self.say(f"{event['job']}: {event['reason']}; it is tried once more")
         elif kind == "waiting" and event["job"] not in self.busy_with_others:

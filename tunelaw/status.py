@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tunelaw import errors, show, state, studies
-from tunelaw.display import rounded, running_line
+from tunelaw.display import failure_line, rounded, running_line
 
 SILENT = 60.0  # seconds after which a run that wrote nothing counts as gone
 
@@ -75,7 +75,7 @@ def print_one(entry: dict) -> None:
     else:
         print(f"complete; report: {Path(entry['folder']) / 'report.html'}")
     for name, why in entry["failed"].items():
-        print(f"failed: {name}: {why} (log: {entry['logs'][name]})")
+        print(failure_line(name, why, entry["logs"][name]))
 
 
 def read_progress(folder: Path) -> dict:

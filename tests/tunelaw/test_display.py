@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tunelaw import display
-from tunelaw.display import Display, duration, rounded, running_line
+from tunelaw.display import Display, duration, failure_line, rounded, running_line
 
 
 @pytest.mark.parametrize("seconds,text", [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3599, "59 min 59 s"), (7500, "2 h 05 min"), (None, "not known yet")])
@@ -60,3 +60,8 @@ def test_failures_are_told_at_once_and_warnings_once(shown):
     lines = shown.stream_text().splitlines()
     assert lines[0] == "failed: c: row 3 (log: /log)"
     assert lines[1].startswith("warning[WORSE_THAN_BASE]: a: the base was kept") and "3 jobs" in lines[-1] and len(lines) == 3
+
+
+def test_a_failure_names_its_job_once():
+    assert failure_line("tokenizer", "tokenizer: the text fills 90 pieces", "/log") == "failed: tokenizer: the text fills 90 pieces (log: /log)"
+    assert failure_line("a", "tokenizer: short", "/log") == "failed: a: tokenizer: short (log: /log)"
