@@ -72,8 +72,7 @@ def significant(value, digits=4):
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 5:
         return fixed(value, max(0, digits - 1 - exponent))
-    mantissa = value / 10.0**exponent
-    return f"{fixed(mantissa, max(0, digits - 2))} × 10{str(exponent).translate(SUPERSCRIPT)}"
+    return _powers(value, max(0, digits - 2))
 
 
 def interval(low, high, show=fixed):
@@ -116,8 +115,13 @@ def flops(value):
     """`3.1 × 10¹³`."""
     if not known(value) or abs(value) < 1000:
         return count(value)
-    exponent = math.floor(math.log10(abs(value)))
-    return f"{value / 10.0**exponent:.1f} × 10{str(exponent).translate(SUPERSCRIPT)}"
+    return _powers(value, 1)
+
+
+def _powers(value, decimals):
+    """`3.1 × 10¹³`; rounded before the power is taken, so that 9.97 × 10⁵ becomes 1.0 × 10⁶."""
+    mantissa, exponent = f"{value:.{decimals}e}".split("e")
+    return f"{fixed(float(mantissa), decimals)} × 10{str(int(exponent)).translate(SUPERSCRIPT)}"
 
 
 def plural(number, word, many=None):

@@ -12,7 +12,7 @@ from reports.svg import Axis, bent_axis, level_axis, linear_axis, round_ticks, s
     (numbers.count, 4096.0, "4,096"), (numbers.count, 12.5, "12.5"),
     (numbers.short, 18552, "18.6K"), (numbers.short, 2_100_000, "2.1M"), (numbers.short, 999_999, "1M"), (numbers.short, 512, "512"), (numbers.short, 7e9, "7B"),
     (numbers.level, 16384, "16,384"), (numbers.level, 3932160, "3.93M"),
-    (numbers.significant, 0.150312, "0.1503"), (numbers.significant, 260_000.0, "2.60 × 10⁵"), (numbers.significant, 0, "0"), (numbers.significant, 3.2e-7, "3.20 × 10⁻⁷"),
+    (numbers.significant, 0.150312, "0.1503"), (numbers.significant, 260_000.0, "2.60 × 10⁵"), (numbers.significant, 0, "0"), (numbers.significant, 3.2e-7, "3.20 × 10⁻⁷"), (numbers.significant, 9.9999e-7, "1.00 × 10⁻⁶"), (numbers.flops, 9.97e12, "1.0 × 10¹³"),
     (numbers.rate, 0.0003, "0.0003"), (numbers.percent, 0.53, "53 %"),
     (numbers.duration, 4.21, "4.2 s"), (numbers.duration, 252, "4 min 12 s"), (numbers.duration, 6600, "1 h 50 min"), (numbers.duration, 7199.9, "2 h 0 min"),
     (numbers.flops, 3.1e13, "3.1 × 10¹³"), (numbers.flops, 0, "0"),
