@@ -17,6 +17,7 @@ from laws.predict import predict, predict_draws
 LEVEL = 0.95
 PAIRS = 4000  # pairs of draws, one of each law
 POINTS = {1: 61, 2: 15, 3: 8, 4: 5}  # levels a factor on the grid of the common range, by the number of factors
+OFTEN = 0.95  # a parameter whose logarithm is finite in fewer draws than this is left out of the joint test
 TINY = 1e-10  # an eigenvalue below this share of the largest is a direction that neither law fixes
 
 
@@ -101,47 +102,47 @@ def of_predictions(first: dict, second: dict, ranges: dict, draws_first, draws_s
 
 
 class Working:
-    """A law's parameters as its covariance has them (log A, exponents, E): values [q], covariance [q, q], which lie on a bound.
+    """A law's parameters as its covariance has them (log A, exponents, E): values [q], covariance [q, q] or None, which lie on a bound.
 
-    `matrix` is None where nothing is known. A row on a bound comes from the draws, which pile up there, and is zero (held) without them;
-    a linear parameter at zero has no logarithm and is in `gone`.
+    The covariance is that of the draws where there are draws: they redo every stage, carry the uncertain scale of the noise and pile up at
+    bounds, and with few points the law's own (asymptotic) covariance is far too small. `lost`: {name: why it has no place in a test}.
     """
 
     def __init__(self, entry: dict, draws):
         form = form_of(entry)
         self.names = list(entry["parameters"])
-        linear = set(form.linear)
         given = entry["covariance"]
-        labels = given["names"] if given else [f"log {n}" if n in linear and n != "E" else n for n in self.names]
+        labels = given["names"] if given else [f"log {n}" if n in form.linear and n != "E" else n for n in self.names]
         self.logs = np.array([label.startswith("log ") for label in labels])
         point = np.array([entry["parameters"][n]["value"] for n in self.names])
         self.bound = [n for n, v in zip(self.names, point) if v in form.bound(n)]
         with np.errstate(divide="ignore", invalid="ignore"):
             self.value = np.where(self.logs, np.log(point), point)
             drawn = None if draws is None else np.where(self.logs, np.log(draws), draws)
-        self.gone = [n for n, v in zip(self.names, self.value) if not np.isfinite(v)]
-        self.matrix = None if given is None else np.array([[np.nan if v is None else v for v in row] for row in given["matrix"]], float)
-        whole = self.matrix is not None and np.isfinite(self.matrix).all()
-        if not whole and drawn is not None:
-            fine = np.isfinite(drawn).all(axis=0)
-            matrix = np.zeros((len(point),) * 2)
-            matrix[np.ix_(fine, fine)] = np.atleast_2d(np.cov(drawn[:, fine], rowvar=False))
-            self.matrix = matrix
-        elif self.matrix is not None:
-            self.matrix = np.nan_to_num(self.matrix)
-        self.df = max(1, entry["points"] - len(self.names))
+        self.lost = {n: "zero, so it has no logarithm" for n, v in zip(self.names, self.value) if not np.isfinite(v)}
+        self.df = max(1, entry["points"] - len(self.names)) if drawn is None else np.inf
+        self.matrix = None
+        if drawn is not None:
+            finite_SQ = np.isfinite(drawn)
+            often = np.mean(finite_SQ, axis=0) >= OFTEN
+            self.lost.update({n: f"zero in more than {1 - OFTEN:.0%} of the draws" for n, fine in zip(self.names, often) if not fine})
+            self.matrix = np.zeros((len(point),) * 2)
+            self.matrix[np.ix_(often, often)] = np.atleast_2d(np.cov(drawn[np.ix_(finite_SQ[:, often].all(axis=1), often)], rowvar=False))
+        elif given is not None:  # a parameter on its bound is held there
+            self.matrix = np.array([[0.0 if v is None else v for v in row] for row in given["matrix"]], float)
 
 
 def joint_test(first: dict, second: dict, draws_first, draws_second) -> dict | None:
-    """Are all parameters of two laws of one form equal? Hotelling's T2 of their difference in the working scale; None without covariances.
+    """Are all parameters of two laws of one form equal? A Wald test of their difference in the working scale; None without covariances.
 
-    The two covariances are not pooled; the degrees of freedom are those of Krishnamoorthy & Yu (2004, Stat. Probab. Lett. 66, 161), which
-    is chi-square over its degrees of freedom for large tables. Directions that neither law fixes (a ridge) are left out of the rank.
+    The covariances are those of the draws, and the statistic is chi-square; where a law has no draws it is Hotelling's T2 with the law's own
+    covariance and the degrees of freedom of Krishnamoorthy & Yu (2004, Stat. Probab. Lett. 66, 161), which do not pool the two.
+    Directions that neither law fixes (a ridge) do not count as dimensions.
     """
     one, two = Working(first, draws_first), Working(second, draws_second)
     if one.matrix is None or two.matrix is None or (one.logs != two.logs).any():
         return None
-    left = {n: "zero in one of the laws, so it has no logarithm" for n in one.names if n in one.gone or n in two.gone}
+    left = {**two.lost, **one.lost}
     for k, name in enumerate(one.names):
         if name not in left and one.matrix[k, k] + two.matrix[k, k] <= 0:
             left[name] = "on its bound in both laws" if name in one.bound and name in two.bound else "without a variance in either law"
@@ -157,19 +158,17 @@ def joint_test(first: dict, second: dict, draws_first, draws_second) -> dict | N
     root = vectors[:, kept] / np.sqrt(values[kept])
     rank = int(kept.sum())
     statistic = float(np.sum((root.T @ gap) ** 2))
-    inner = 0.0
-    for matrix, df in ((v1, one.df), (v2, two.df)):
-        share = root.T @ matrix @ root
-        inner += (np.trace(share @ share) + np.trace(share) ** 2) / df
-    nu = (rank + rank**2) / inner
-    from scipy.special import fdtrc
+    inner = sum((np.trace(share @ share) + np.trace(share) ** 2) / df for share, df in ((root.T @ v @ root, d) for v, d in ((v1, one.df), (v2, two.df))))
+    out = {"statistic": statistic, "df1": rank, "df2": None}
+    from scipy.special import chdtrc, fdtrc
 
-    df2 = max(nu - rank + 1, 1.0)
-    f = statistic * df2 / (nu * rank) if nu > rank else statistic / rank
-    return {
-        "statistic": statistic, "f": float(f), "df1": rank, "df2": float(df2), "p": float(fdtrc(rank, df2, f)),
-        "parameters": [one.names[k] for k in use], "left_out": left, "on_bound": {"first": one.bound, "second": two.bound},
-    }  # fmt: skip
+    if inner == 0:
+        out["p"] = float(chdtrc(rank, statistic))
+    else:
+        nu = (rank + rank**2) / inner
+        out["df2"] = float(max(nu - rank + 1, 1.0))
+        out["p"] = float(fdtrc(rank, out["df2"], statistic * out["df2"] / (max(nu, out["df2"]) * rank)))
+    return {**out, "parameters": [one.names[k] for k in use], "left_out": left, "on_bound": {"first": one.bound, "second": two.bound}}
 
 
 def of_parameters(first: dict, second: dict, draws_first, draws_second) -> dict:
