@@ -85,29 +85,49 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _text(text: str, name: str) -> Raw:
+    """The rows of a text; what separates cells is read from the first row: tabs, semicolons or commas."""
     first = text.lstrip("\r\n").split("\n", 1)[0]
     mark = "\t" if "\t" in first else ";" if first.count(";") > first.count(",") else ","
-    plain = mark == "\t"  # tables with tabs have no quoting, but some programs write it
-    reader = csv.reader(io.StringIO(text, newline=None), delimiter=mark, strict=not plain, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
-    rows, lines = [], []
+    if mark == "\t" or '"' not in text:  # tables with tabs have no quoting, though some programs write it around a cell
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        blank = mark + " \t"
+        kept = [i for i, line in enumerate(lines) if line and line.strip(blank)]
+        wide = lines[kept[0]].count(mark) if kept else 0
+        rows = [lines[i] for i in kept]
+        for i, row in zip(kept, rows):
+            if row.count(mark) != wide:
+                raise TableError(_ragged(name, i + 1, row.count(mark) + 1, wide + 1, mark))
+        flat = mark.join(rows).split(mark)
+        columns = [flat[i :: wide + 1] for i in range(wide + 1)]
+        numbers = [i + 1 for i in kept]
+        if '"' in text:
+            columns = [[_unquoted(cell) for cell in column] for column in columns]
+    else:
+        columns, numbers = _quoted(text, mark, name)
+    if not numbers:
+        raise TableError(f"{name}: the table is empty; a header and at least one row are needed")
+    header = [column[0].strip() for column in columns]
+    return _checked(header, [column[1:] for column in columns], np.array(numbers[1:], int), name)
+
+
+def _quoted(text: str, mark: str, name: str) -> tuple[list[list[str]], list[int]]:
+    """Columns (the header first in each) and the last line of each row, of a text with quoted cells."""
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=mark, strict=True)
+    rows, numbers = [], []
     try:
         for row in reader:
             if row and (row[0] or any(cell.strip() for cell in row)):
                 rows.append(row)
-                lines.append(reader.line_num)
+                numbers.append(reader.line_num)
+                if len(row) != len(rows[0]):
+                    raise TableError(_ragged(name, reader.line_num, len(row), len(rows[0]), mark))
     except csv.Error as error:
         raise TableError(f"{name}, row {reader.line_num}: this is not a readable table: {error}") from None
-    if not rows:
-        raise TableError(f"{name}: the table is empty; a header and at least one row are needed")
-    if plain and '"' in text:
-        rows = [[_unquoted(cell) for cell in row] for row in rows]
-    header = [cell.strip() for cell in rows[0]]
-    width = len(header)
-    for row, line in zip(rows, lines):
-        if len(row) != width:
-            raise TableError(f"{name}, row {line}: {len(row)} cells where the header has {width}; a cell that holds {mark!r} must stand in quotes")
-    columns = [list(c) for c in zip(*rows[1:])] or [[] for _ in header]
-    return _checked(header, columns, np.array(lines[1:], int), name)
+    return [list(column) for column in zip(*rows)], numbers
+
+
+def _ragged(name: str, row: int, cells: int, wide: int, mark: str) -> str:
+    return f"{name}, row {row}: {cells} cells where the header has {wide}; a cell that holds {mark!r} must stand in quotes"
 
 
 def _unquoted(cell: str) -> str:

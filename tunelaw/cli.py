@@ -191,18 +191,30 @@ def status(folder, store, as_json):
 @cli.command()
 @click.argument("results", type=click.Path())
 @click.option("--factors", metavar="X=COLUMN,D=COLUMN", help="Columns of a foreign table, by the symbol they have in the forms.")
-@click.option("--response", help="Column with the loss, of a foreign table.")
-@click.option("--group", metavar="COLUMN,...", help="Columns whose every combination gets a law of its own.")
-@click.option("--forms", metavar="NAME,...", help="Forms of the catalogue to fit.")
-@click.option("--residual", type=click.Choice(["level", "log"]), help="What the loss function sees: the loss or its logarithm.")
+@click.option("--wide", metavar="D[=LOW:HIGH]", help="A table with a column a data size: headers that are numbers (in this range) are values of D.")
+@click.option("--response", metavar="COLUMN", help="Column with the loss, of a foreign table (several: a,b); of a wide one its name.")
+@click.option("--group", metavar="COLUMN,...", help="Columns whose every combination gets a law of its own; one called method is compared.")
+@click.option("--hold-out", multiple=True, metavar="RULE", help="Rows to judge by, not to fit, as in 'D>100000' or 'family=T5'. Repeatable.")
+@click.option("--forms", multiple=True, metavar="NAME,...|EXPRESSION", help="Forms of the catalogue, or one expression such as 'A*N**-a*D**-b+E'. Repeatable.")
+@click.option("--bounds", metavar="NAME=LOW:HIGH,...", help="Bounds of parameters, as in E=0:2,alpha=0:1.")
+@click.option("--shared", metavar="NAME=DIM+DIM,...", help="Parameters with one value across factor, method, task or group, as in beta=factor,E=factor+method.")
+@click.option("--stages", type=click.Choice(["joint", "paper"]), help="All at once, or beta and E first.")
+@click.option("--loss", type=click.Choice(["huber", "squares"]), help="Huber's loss or least squares.")
 @click.option("--delta", metavar="NUMBER", help="Width of Huber's loss, or auto.")
+@click.option("--residual", type=click.Choice(["level", "log"]), help="What the loss function sees: the loss or its logarithm.")
+@click.option("--points", type=click.Choice(["cells", "rows"]), help="A point a cell (the mean of its seeds, weighted), or a row (all weights one).")
+@click.option("--intervals", metavar="KIND", help="How intervals are made (docs/laws.md), none for none.")
+@click.option("--draws", type=click.IntRange(min=2), help="Draws behind each interval.")
+@click.option("--trials", metavar="FILE", help="The trials.csv of the sweeps (default: beside the results).")
 @common("out", "json")
-def fit(results, factors, response, group, forms, residual, delta, out, as_json):
-    """Fit laws to a results table or a run folder."""
+def fit(results, out, as_json, **asked):
+    """Fit laws to a results table or a run folder; a table made elsewhere needs --factors or --wide."""
     from tunelaw import fitting, show
 
-    fitted, written = fitting.fit(results, factors, response, group, forms, residual, delta, out)
+    fitted, written = fitting.fit(results, out, **asked)
     log(f"written: {written}")
+    for warning in fitted["warnings"]:
+        log(f"warning: {warning['id']}: {warning['message']}")
     print_json(fitted) if as_json else show.laws(fitted)
     return fitting.status(fitted)
 

@@ -10,6 +10,7 @@ DONE, FAILED, INPUT, TO_DO, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 KNOWN = [
     ("compiler.diagnostics", "StudyError", INPUT),
     ("laws.table", "TableError", INPUT),
+    ("laws.expression", "ExpressionError", INPUT),
     ("laws.predict", "LawError", INPUT),
     ("reports.read", "ReportError", INPUT),
     ("runtime.errors", "RuntimeInputError", INPUT),

@@ -7,90 +7,83 @@ from pathlib import Path
 
 from tunelaw import errors
 
+FOREIGN = ("response", "group", "hold_out")  # what only a foreign table takes, --factors or --wide beside it
+FITTING = ("loss", "delta", "residual", "points", "bounds")
 
-def fit(results, factors=None, response=None, group=None, forms=None, residual=None, delta=None, out=None) -> tuple[dict, Path]:
+
+def fit(results, out=None, **asked) -> tuple[dict, Path]:
     """Fits and writes; returns the laws and the path of laws.json.
 
-    A run folder (or its results.csv) is fitted as its plan asks, `forms`, `residual` and `delta` aside;
-    with `factors` the table is foreign and its columns must be named.
+    `asked` are the options of the command that were given, by name. With `factors` or `wide` the table is foreign and its columns are
+    named. Otherwise it is a run folder or its results.csv, fitted as its plan asks, what is given here aside.
     """
     import laws
 
     results = Path(results)
     if not results.exists():
         raise errors.CommandError(f"{results}: there is no such file or folder")
-    if factors is None and (response or group):
-        raise errors.CommandError("--response and --group name columns of a foreign table: give --factors X=COLUMN,D=COLUMN too")
-    delta = number(delta)
-    if factors is not None:
-        fitted = laws.fit_foreign(
-            results, factors=pairs(factors), response=response, group=names(group), forms=names(forms),
-            **{name: value for name, value in (("residual", residual), ("delta", delta)) if value is not None},
-        )
-        folder = Path(out) if out else Path("runs") / results.name.split(".")[0]
-        return fitted, laws.write(fitted, folder)
+    asked = {name: value for name, value in asked.items() if value not in (None, "", (), [])}
+    if "factors" in asked or "wide" in asked:
+        if "trials" in asked:
+            raise errors.CommandError("--trials: the trials of a sweep go with a results.csv of tunelaw, not with a foreign table")
+        shared = asked.pop("shared", None)
+        fitted = laws.fit_foreign(results, shared_across=shared, **asked)
+        return fitted, laws.write(fitted, Path(out) if out else Path("runs") / results.name.split(".")[0])
+    for name in FOREIGN:
+        if name in asked:
+            raise errors.CommandError(f"--{name.replace('_', '-')} is for a foreign table: say which column is what too, as in --factors X=COLUMN,D=COLUMN")
     home = results if results.is_dir() else results.parent
-    request = request_of(home)
-    if forms:
-        request["forms"] = names(forms)
-    for name, value in (("residual", residual), ("delta", delta)):
-        if value is not None:
-            request["fit"] = {**request.get("fit", {}), name: value}
     table = laws.read_table(results)
-    fitted = laws.fit_table(table, request or None, trials=laws.read_trials(results), provenance=provenance_of(home))
+    trials = laws.read_trials(Path(asked["trials"])) if "trials" in asked else laws.read_trials(results)
+    if "trials" in asked and trials is None:
+        raise errors.CommandError(f"--trials {asked['trials']}: there is no such file, or no row in it")
+    request = merged(request_of(home), asked)
+    fitted = laws.fit_table(table, request or None, trials=trials, provenance=provenance_of(home))
     return fitted, laws.write(fitted, Path(out) if out else home)
+
+
+def merged(request: dict, asked: dict) -> dict:
+    """A plan's request with what the command line says instead."""
+    from laws import options
+
+    request = dict(request)
+    readers = {"forms": options.parse_forms, "delta": options.parse_delta, "bounds": options.parse_bounds}
+    values = {name: readers.get(name, lambda v: v)(value) for name, value in asked.items()}
+    if "shared" in values:
+        request["shared_across"] = options.parse_shared(values["shared"])
+    request.update({name: values[name] for name in ("forms", "stages", "intervals", "draws") if name in values})
+    fit_part = {name: values[name] for name in FITTING if name in values}
+    return request | ({"fit": {**request.get("fit", {}), **fit_part}} if fit_part else {})
 
 
 def request_of(home: Path) -> dict:
     """The laws that the plan of a results folder asks for; empty without a plan, when they are inferred from the table."""
-    try:
-        return dict(json.loads((home / "plan.json").read_text(encoding="utf-8"))["laws"])
-    except FileNotFoundError:
-        return {}
+    return dict((read_json(home / "plan.json") or {"laws": {}})["laws"])
 
 
 def provenance_of(home: Path) -> dict:
     """What the losses of a results folder were measured on, from its run.json, as `laws.fit_table` takes it."""
-    try:
-        data = json.loads((home / "run.json").read_text(encoding="utf-8"))["data"]
-    except FileNotFoundError:
+    run = read_json(home / "run.json")
+    if run is None:
         return {}
+    data = run["data"]
     return {
         "test_sets": data.get("test_sets", {}), "tokenizer": data["digests"].get("tokenizer"), "digests": data["digests"],
         "training_pool": data.get("training_pool", {}),
     }
 
 
-def pairs(text: str) -> dict[str, str]:
-    """`X=params,D=examples` as a dict."""
-    found = {}
-    for part in text.split(","):
-        symbol, equals, column = part.partition("=")
-        if not equals or not symbol.strip() or not column.strip():
-            raise errors.CommandError(f"--factors {text}: {part!r} is not SYMBOL=COLUMN, as in X=params,D=examples")
-        found[symbol.strip()] = column.strip()
-    return found
-
-
-def names(text: str | None) -> list[str]:
-    """`a,b` as a list."""
-    return [part.strip() for part in text.split(",") if part.strip()] if text else []
-
-
-def number(text):
-    """--delta: a positive number or `auto`."""
-    if text is None or text == "auto" or isinstance(text, float):
-        return text
+def read_json(path: Path) -> dict | None:
+    """What a file of a run folder holds; None where there is none. Raises CommandError where it is not whole."""
     try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise errors.CommandError(f"--delta {text}: give a positive number, or auto")
-    return value
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise errors.CommandError(f"{path}: this is not whole JSON ({error}); run the study again, or name the table in a folder of its own") from None
 
 
 def status(fitted: dict) -> int:
     """0, or 4 where not one law could be fitted."""
-    laws = fitted["laws"]
-    return errors.REFUSED if laws and all(law.get("refused") for law in laws) else errors.DONE
+    found = fitted["laws"]
+    return errors.REFUSED if all(law.get("refused") for law in found) else errors.DONE

@@ -107,7 +107,7 @@ def law_row(law: dict) -> list[str]:
     """One law as cells of text."""
     names = [str(law.get(name) or "") for name in ("task", "method", "response", "factor", "form")]
     if law.get("refused"):
-        return [*names, f"refused: {law['refused']}", "", "", ""]
+        return [*names, f"refused: {law['refused']}: {law.get('reason', '')}", "", "", ""]
     parameters = ", ".join(f"{name} {number(p['value'])}{interval(p)}" for name, p in (law.get("parameters") or {}).items())
     held_out = (law.get("held_out_error") or {}).get("all")
     warnings = " ".join(w if isinstance(w, str) else w.get("id", "") for w in law.get("warnings") or [])
