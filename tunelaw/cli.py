@@ -239,6 +239,21 @@ def report(folder, open_it, out, as_json):
 
 
 @cli.command()
+@click.argument("first", type=click.Path())
+@click.argument("second", type=click.Path())
+@click.option("--force", is_flag=True, help="Compare also what was measured on different things; the answer says so.")
+@click.option("--exit-code", "exit_code", is_flag=True, help="Exit status 3 where they differ significantly.")
+@common("json")
+def diff(first, second, force, exit_code, as_json):
+    """What differs in meaning between two laws.json, or two run folders."""
+    from tunelaw import diffing
+
+    found = diffing.diff(first, second, force)
+    print_json(found) if as_json else diffing.show(found)
+    return diffing.status(found, exit_code)
+
+
+@cli.command()
 @click.argument("key")
 @click.option("-o", "target", required=True, metavar="DIR", help="Folder to write; it must not exist or be empty.")
 @common("store", "out")
