@@ -11,6 +11,7 @@ KNOWN = [
     ("compiler.diagnostics", "StudyError", INPUT),
     ("laws.table", "TableError", INPUT),
     ("laws.expression", "ExpressionError", INPUT),
+    ("laws.diff", "NotComparable", REFUSED),  # a LawError too, so it comes first
     ("laws.predict", "LawError", INPUT),
     ("reports.read", "ReportError", INPUT),
     ("runtime.errors", "RuntimeInputError", INPUT),
