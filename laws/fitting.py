@@ -5,17 +5,17 @@ Source of the two stages: Zhang et al. 2024, section 3 and Eq. 2; of solving the
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from laws.solve import Target, minimise, residual, solve_linear
+from laws.starts import starts_of
 from laws.system import Block, Shared, System, place_of
 
-START_FACTORS = (-1.0, -0.1, 0.1, 0.7, 2.0, 5.0)  # log change of a term over the data's range, one start each
 REFINED = 24  # starts that are followed to the end, the best of the grid
 POLISHED = 3  # starts that are followed on to a fine tolerance
+SCREENED = 8  # steps of every start, where linear parameters do not give it its scale
 SEARCHED = 4000  # points beyond which starts are followed on every k-th point, and only the best on all
 AGREE = 1e-3  # starts agree when their objective is within this share of the best
 
@@ -33,19 +33,6 @@ class Solution:
     agreement: float
 
 
-def starts_of(system: System) -> np.ndarray:
-    """Exponents to start from, [S, P]: a grid scaled by the range of each factor, thinned where there are many exponents."""
-    span_P = np.maximum(system.spans(), 1e-9)
-    count = len(span_P)
-    grid = START_FACTORS if count <= 2 else (-0.3, 0.1, 0.7, 3.0) if count <= 4 else (0.1, 1.0)
-    if count > 9:
-        theta = np.array([[g] * count for g in START_FACTORS])
-    else:
-        theta = np.array(list(itertools.product(grid, repeat=count)))
-    low_P, high_P = system.exponent_bounds
-    return np.clip(theta / span_P, low_P, high_P)
-
-
 def fit_system(system: System, y_N, root_N, delta: float, log: bool = False) -> Solution:
     """The best fit of a system to responses `y_N` with root weights `root_N`; deterministic."""
     y_N, root_N = np.asarray(y_N, float), np.asarray(root_N, float)
@@ -57,6 +44,9 @@ def fit_system(system: System, y_N, root_N, delta: float, log: bool = False) -> 
     theta_SP = starts_of(system)
     linear_SL = solve_linear(search, part, theta_SP)
     cost_S = residual(search, part, linear_SL, theta_SP)[3]
+    if len(theta_SP) > REFINED and not _solved_inside(system):
+        # a start whose scale is off says little: a few steps first, then the choice
+        linear_SL, theta_SP, cost_S, _ = minimise(search, part, linear_SL, theta_SP, rounds=SCREENED, tolerance=1e-3)
     keep = np.argsort(cost_S, kind="stable")[:REFINED]
     linear_SL, theta_SP, cost_S, done_S = minimise(search, part, linear_SL[keep], theta_SP[keep], rounds=60, tolerance=1e-8)
     best = int(np.argmin(cost_S))
@@ -65,11 +55,17 @@ def fit_system(system: System, y_N, root_N, delta: float, log: bool = False) -> 
     agree = float(np.mean(cost_S <= cost_S[best] * (1 + AGREE) + 1e-16 * scale))
     # the polish: on from the best few, and from the best with its linear parameters solved anew, with a fine tolerance
     few = np.argsort(cost_S, kind="stable")[: POLISHED if system.points <= SEARCHED else 1]
-    again = solve_linear(system, target, theta_SP[best : best + 1], rounds=30) if not log else linear_SL[best : best + 1]
-    linear_SL, theta_SP = np.concatenate([linear_SL[few], again]), np.concatenate([theta_SP[few], theta_SP[best : best + 1]])
+    linear_SL, theta_SP = np.concatenate([linear_SL[few], linear_SL[best : best + 1]]), np.concatenate([theta_SP[few], theta_SP[best : best + 1]])
+    if not log:
+        linear_SL[-1] = solve_linear(system, target, theta_SP[-1:], rounds=30)
     linear_SL, theta_SP, cost_S, done_S = minimise(system, target, linear_SL, theta_SP, rounds=400, tolerance=1e-15)
     top = int(np.argmin(cost_S))
     return Solution(system, linear_SL[top], theta_SP[top], float(cost_S[top]), bool(done_S[top]), starts, agree)
+
+
+def _solved_inside(system: System) -> bool:
+    """Whether every block has linear parameters, so that the cost of a start already says how good its exponents are."""
+    return all(b.form.linear and len(b.form.linear) == len(b.form.columns) for b in system.blocks)
 
 
 @dataclass

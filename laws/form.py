@@ -79,6 +79,10 @@ class Form:
         """For each parameter that depends on the units of the factors, its unit."""
         return {t.linear: {(s, (e,)): 1.0 for s, e in t.powers} for t in self.terms if t.powers}
 
+    def acts_on(self, exponent: str) -> tuple[str, ...]:
+        """The symbols that an exponent is a power of."""
+        return tuple(s for t in self.terms for s, e in t.powers if e == exponent)
+
     @property
     def scalable(self) -> tuple[str, ...]:
         """Symbols that may be divided by a centre, because `units` says how the parameters follow."""

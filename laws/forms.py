@@ -5,6 +5,9 @@ A new form is one `register(...)`: a sum of terms (`Form`), or any expression (`
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from laws.expression import parse
 from laws.form import EXPONENT_BOUND, EXTRA_POINTS, Form, Term
 
 __all__ = ["EXPONENT_BOUND", "EXTRA_POINTS", "FORMS", "Form", "Term", "all_factors", "form_of", "register"]
@@ -20,26 +23,22 @@ def register(form: Form) -> Form:
     return form
 
 
-_D = ("D", "beta")
-register(Form("power", "A * D**-beta + E", (Term("A", (_D,)), Term("E")), "single factor; Zhang et al. 2024, section 3"))
-register(
-    Form(
-        "multiplicative",
-        "A * X**-alpha * D**-beta + E",
-        (Term("A", (("X", "alpha"), _D)), Term("E")),
-        "Zhang et al. 2024 (arXiv 2402.17193), Eq. 1",
-    )
-)
-register(
-    Form(
-        "additive",
-        "A * X**-alpha + B * D**-beta + E",
-        (Term("A", (("X", "alpha"),)), Term("B", (_D,)), Term("E")),
-        "Hoffmann et al. 2022 (arXiv 2203.15556), Eq. 2",
-    )
-)
+def define(name: str, expression: str, source: str, columns: tuple[str, ...] = (), bounds: dict[str, tuple[float, float]] | None = None) -> Form:
+    """Add a form by its expression; `columns` are measured columns that stand in it, beside X N P T D M."""
+    return register(replace(parse(expression, columns, bounds), name=name, source=source))
 
-_ALL = (("N", "alpha"), ("P", "gamma"), ("T", "tau"), _D)
+
+define("power", "A * D**-beta + E", "single factor; Zhang et al. 2024, section 3")
+define("multiplicative", "A * X**-alpha * D**-beta + E", "Zhang et al. 2024 (arXiv 2402.17193), Eq. 1")
+define("additive", "A * X**-alpha + B * D**-beta + E", "Hoffmann et al. 2022 (arXiv 2203.15556), Eq. 2")
+define("rectified", "B / (D0 + D**beta) + E", "Lin et al. 2024 (arXiv 2402.02314), Eq. 3; D0: what pretraining already knew", bounds={"beta": (0.0, 10.0)})
+define("offset", "A * (D + D0)**-alpha + E", "Lin et al. 2025 (arXiv 2507.21184), found by search on finetuning curves")
+define("vanilla", "(B / D**beta + E)**alpha", "baseline of Lin et al. 2024 (arXiv 2402.02314)", bounds={"alpha": (0.0, 100.0), "beta": (0.0, 10.0)})
+define("overtraining", "A * N**-eta + B * (M * N)**-eta + E", "Gadre et al. 2024 (arXiv 2403.08540), Eq. 4; M: tokens per parameter")
+define("forgetting", "L0 + A * D**beta / ((1 + B * p) * N)**alpha + E", "Bethune et al. 2025 (arXiv 2502.06042); L0: loss before finetuning, p: replayed share", ("L0", "p"))
+define("metric", "log(A * D**alpha)**beta", "Isik et al. 2025 (arXiv 2402.04177), Eq. 1; for BLEU, which grows with data", bounds={"beta": (0.0, 50.0)})
+
+_ALL = (("N", "alpha"), ("P", "gamma"), ("T", "tau"), ("D", "beta"))
 
 
 def all_factors(symbols: tuple[str, ...] | list[str]) -> Form:
@@ -56,4 +55,6 @@ def form_of(entry: dict) -> Form:
     """The form of an entry of laws.json."""
     if entry["form"] == "all_factors":
         return all_factors(tuple(entry["symbols"]))
-    return FORMS[entry["form"]]
+    if entry["form"] in FORMS:
+        return FORMS[entry["form"]]
+    return replace(parse(entry["expression"], entry["symbols"], entry.get("bounds")), name=entry["form"])

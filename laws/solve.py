@@ -1,6 +1,6 @@
 """Many small robust fits at once: batched Huber minimisation by projected Levenberg-Marquardt with an analytic Jacobian.
 
-The linear parameters are >= 0 and solved inside for the starts (non-negative least squares, reweighted for Huber); after that a step
+The linear parameters are solved inside for the starts (least squares within their bounds, reweighted for Huber); after that a step
 moves all parameters together. Two candidate steps are tried in each round, reweighted Gauss-Newton and the true Huber-Newton step, and
 the better one is kept: the first is safe far away, the second ends exactly near the optimum even where delta is tiny.
 """
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 4_000_000  # numbers in one batch of Jacobians
+CHUNK = 300_000  # numbers in one batch of Jacobians: what stays in a core's cache
 
 
 @dataclass
 class Target:
-    """What is fitted: responses [S, N] or [1, N], root weights [N], counts [S, N] or [1, N] (how often a point is drawn), delta."""
+    """What is fitted: responses [S, N] or [1, N], root weights [N], counts [S, N] or [1, N] (how often a point is drawn), delta.
+
+    `delta` is infinite for least squares. Where `log`, residuals are those of the logarithms.
+    """
 
     y_SN: np.ndarray
     root_N: np.ndarray
@@ -31,146 +34,200 @@ class Target:
 
 
 def huber(r: np.ndarray, delta: float) -> np.ndarray:
-    """Huber's loss: r^2/2 within delta, delta (|r| - delta/2) beyond."""
-    a = np.abs(r)
-    return np.where(a <= delta, 0.5 * r * r, delta * (a - 0.5 * delta))
+    """Huber's loss: r^2/2 within delta, delta (|r| - delta/2) beyond; half the square where delta is infinite."""
+    if np.isinf(delta):
+        return 0.5 * r * r
+    inner = np.minimum(np.abs(r), delta)
+    return inner * (np.abs(r) - 0.5 * inner)
 
 
 def residual(system, target: Target, linear_SL: np.ndarray, theta_SP: np.ndarray):
     """(basis [S,N,L], prediction [S,N], weighted residual [S,N], cost [S]) at the given parameters."""
     phi_SNL = system.basis(theta_SP)
-    prediction_SN = (phi_SNL @ linear_SL[:, :, None])[:, :, 0]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if target.log:
-            r_SN = target.root_N * (np.log(prediction_SN) - np.log(target.y_SN))
-        else:
-            r_SN = target.root_N * (prediction_SN - target.y_SN)
-        cost_S = np.sum(target.count_SN * huber(r_SN, target.delta), axis=1)
+    with np.errstate(all="ignore"):
+        prediction_SN = (linear_SL[:, None, :] @ phi_SNL.transpose(0, 2, 1))[:, 0]
+        r_SN = target.root_N * (np.log(prediction_SN) - np.log(target.y_SN) if target.log else prediction_SN - target.y_SN)
+        cost_S = np.einsum("sn,sn->s", np.broadcast_to(target.count_SN, r_SN.shape), huber(r_SN, target.delta))
     return phi_SNL, prediction_SN, r_SN, np.where(np.isfinite(cost_S), cost_S, np.inf)
 
 
 def solve_linear(system, target: Target, theta_SP: np.ndarray, rounds: int = 5) -> np.ndarray:
-    """The linear parameters [S, L] >= 0 that fit best at given exponents: least squares, reweighted for Huber."""
-    phi_SNL = system.basis(theta_SP)
+    """The linear parameters [S, L] within their bounds that fit best at given exponents: least squares, reweighted for Huber."""
+    with np.errstate(all="ignore"):
+        phi_SNL = np.nan_to_num(system.basis(theta_SP), nan=0.0, posinf=1e150, neginf=-1e150)
     y_SN = np.broadcast_to(target.y_SN, phi_SNL.shape[:2])
     root = target.root_N / y_SN if target.log else np.broadcast_to(target.root_N, y_SN.shape)
     weight_SN = np.broadcast_to(target.count_SN, y_SN.shape) * root**2
-    for _ in range(rounds):
-        linear_SL = _linear(phi_SNL, y_SN, weight_SN)
-        r_SN = root * ((phi_SNL @ linear_SL[:, :, None])[:, :, 0] - y_SN)
-        weight_SN = target.count_SN * root**2 * np.minimum(1.0, target.delta / np.maximum(np.abs(r_SN), 1e-300))
+    for _ in range(rounds if np.isfinite(target.delta) else 1):
+        linear_SL = _linear(phi_SNL, y_SN, weight_SN, system.linear_bounds)
+        if np.isfinite(target.delta):
+            r_SN = root * ((linear_SL[:, None, :] @ phi_SNL.transpose(0, 2, 1))[:, 0] - y_SN)
+            weight_SN = target.count_SN * root**2 * np.minimum(1.0, target.delta / np.maximum(np.abs(r_SN), 1e-300))
     # all linear parameters at zero predicts zero, from where the log residual cannot start
-    empty_S = linear_SL.sum(axis=1) <= 0
-    linear_SL[empty_S] = np.mean(y_SN, axis=1)[empty_S, None] / linear_SL.shape[1]
+    free_L = system.linear_bounds[0] < system.linear_bounds[1]
+    empty_S = np.all(linear_SL == 0, axis=1) & bool(np.any(free_L))
+    if np.any(empty_S):
+        even = np.mean(y_SN, axis=1)[empty_S, None] / linear_SL.shape[1]
+        linear_SL[empty_S] = np.clip(even, *system.linear_bounds)
     return linear_SL
 
 
-def _linear(phi_SNL, y_SN, weight_SN) -> np.ndarray:
-    """Weighted non-negative least squares, [S, L]; negative parameters are set to zero and the others solved again."""
-    size_SL = np.sqrt(np.mean(phi_SNL**2, axis=1)) + 1e-300
-    unit_SNL = phi_SNL / size_SL[:, None, :]
-    weighted_SLN = (unit_SNL * weight_SN[:, :, None]).transpose(0, 2, 1)
-    gram, right = weighted_SLN @ unit_SNL, (weighted_SLN @ y_SN[:, :, None])[:, :, 0]
-    free_SL = np.ones(size_SL.shape, bool)
+def _linear(phi_SNL, y_SN, weight_SN, bounds) -> np.ndarray:
+    """Weighted least squares within bounds, [S, L]: what leaves its bounds is set on them and the others are solved again."""
+    low_L, high_L = bounds
+    with np.errstate(all="ignore"):
+        size_SL = np.sqrt(np.mean(phi_SNL**2, axis=1))
+        size_SL = np.where((size_SL > 0) & np.isfinite(size_SL), size_SL, 1.0)
+        unit_SLN = phi_SNL.transpose(0, 2, 1) / size_SL[:, :, None]
+        weighted_SLN = unit_SLN * weight_SN[:, None, :]
+        gram, right = weighted_SLN @ unit_SLN.transpose(0, 2, 1), (weighted_SLN @ y_SN[:, :, None])[:, :, 0]
+        low_SL, high_SL = low_L * size_SL, high_L * size_SL  # of the scaled unknowns
+    gram, right = np.nan_to_num(gram), np.nan_to_num(right)
+    held_SL = np.where(low_L == high_L, low_SL, 0.0)
+    free_SL = np.broadcast_to(low_L < high_L, size_SL.shape).copy()
     for _ in range(size_SL.shape[1]):
-        linear_SL = _masked_solve(gram, right, free_SL, 1e-12)
-        if not np.any(linear_SL < 0):
+        moved = right - (gram @ held_SL[:, :, None])[:, :, 0] if np.any(held_SL) else right
+        linear_SL = np.where(free_SL, _masked_solve(gram, moved, free_SL, 1e-12), held_SL)
+        out = (linear_SL < low_SL) | (linear_SL > high_SL)
+        if not np.any(out):
             break
-        free_SL &= linear_SL > 0
-    return np.maximum(linear_SL, 0.0) / size_SL
+        held_SL = np.where(out, np.clip(linear_SL, low_SL, high_SL), held_SL)
+        free_SL &= ~out & (linear_SL != low_SL)
+    return np.clip(linear_SL / size_SL, low_L, high_L)
 
 
 def _masked_solve(matrix, right, free, ridge):
     """Solve the batch of symmetric systems for the free unknowns; the others are zero."""
-    both = free[:, :, None] & free[:, None, :]
-    eye = np.eye(matrix.shape[1])
-    m = np.where(both, matrix, 0.0)
-    trace = np.trace(m, axis1=1, axis2=2)[:, None, None] / matrix.shape[1] + 1e-300
-    m = m + eye * np.where(free, ridge * trace[:, :, 0], trace[:, :, 0])[:, None, :]
+    size = matrix.shape[1]
+    diagonal = np.arange(size)
+    m = matrix * (free[:, :, None] & free[:, None, :])
+    trace = np.trace(m, axis1=1, axis2=2) / size + 1e-300
+    m[:, diagonal, diagonal] += np.where(free, ridge * trace[:, None], trace[:, None])
     return np.linalg.solve(m, np.where(free, right, 0.0)[:, :, None])[:, :, 0]
 
 
 def minimise(system, target: Target, linear_SL, theta_SP, *, free_L=None, free_P=None, rounds: int = 200, tolerance: float = 1e-13):
     """Minimise from every start; returns (linear [S, L], theta [S, P], cost [S], converged [S]).
 
-    `free_L`, `free_P` name the parameters that may move (a second stage holds the others at their start).
+    Parameters outside the masks `free_L`, `free_P` stay as given. Deterministic; each row is independent of the others.
     """
-    count = max(len(linear_SL), len(target.y_SN), len(target.count_SN))
-    linear_SL = np.array(np.broadcast_to(linear_SL, (count, linear_SL.shape[1])))
-    theta_SP = np.array(np.broadcast_to(theta_SP, (count, theta_SP.shape[1])))
-    free_Q = np.concatenate([
-        np.ones(linear_SL.shape[1], bool) if free_L is None else np.asarray(free_L, bool),
-        np.ones(theta_SP.shape[1], bool) if free_P is None else np.asarray(free_P, bool),
-    ])
+    count = max(len(theta_SP), len(linear_SL), len(target.y_SN), len(target.count_SN))
+    linears = len(system.linear)
+    x_SQ = np.empty((count, linears + len(system.exponents)))
+    x_SQ[:, :linears], x_SQ[:, linears:] = linear_SL, theta_SP
+    low_Q, high_Q = (np.concatenate(pair) for pair in zip(system.linear_bounds, system.exponent_bounds))
+    free_Q = low_Q < high_Q
+    for mask, part in ((free_L, slice(None, linears)), (free_P, slice(linears, None))):
+        if mask is not None:
+            free_Q[part] &= mask
     cost_S = np.empty(count)
     converged_S = np.zeros(count, bool)
     step = max(1, CHUNK // max(1, system.points * len(free_Q)))
     for at in range(0, count, step):
         rows = np.arange(at, min(at + step, count))
-        out = _descend(system, target.take(rows), linear_SL[rows], theta_SP[rows], free_Q, rounds, tolerance)
-        linear_SL[rows], theta_SP[rows], cost_S[rows], converged_S[rows] = out
-    return linear_SL, theta_SP, cost_S, converged_S
+        _Descent(system, target.take(rows), free_Q, low_Q, high_Q, tolerance).run(x_SQ, cost_S, converged_S, rows, rounds)
+    return x_SQ[:, :linears], x_SQ[:, linears:], cost_S, converged_S
 
 
-def _descend(system, target, linear_SL, theta_SP, free_Q, rounds, tolerance):
-    count, linears = linear_SL.shape
-    low_P, high_P = system.exponent_bounds
-    done_S = np.zeros(count, bool)
-    good_S = np.zeros(count, bool)
-    calm_S = np.zeros(count, int)
-    damping_S = np.full(count, 1e-3)
-    phi_SNL, prediction_SN, r_SN, cost_S = residual(system, target, linear_SL, theta_SP)
-    for _ in range(rounds):
-        rows = np.flatnonzero(~done_S)
-        if not len(rows):
-            break
-        part = target.take(rows)
-        linear, theta = linear_SL[rows], theta_SP[rows]
-        phi, prediction, r = phi_SNL[rows], prediction_SN[rows], r_SN[rows]
-        jacobian = np.concatenate([phi, system.slope(phi, linear)], axis=2) * part.root_N[None, :, None]
-        if part.log:
-            jacobian = jacobian / np.maximum(prediction, 1e-300)[:, :, None]
+class _Descent:
+    """One batch of descents. Rows that are done leave the batch."""
+
+    def __init__(self, system, target: Target, free_Q, low_Q, high_Q, tolerance: float):
+        self.system, self.target, self.tolerance = system, target, tolerance
+        self.free_Q, self.low_Q, self.high_Q = free_Q, low_Q, high_Q
+        self.linears = len(system.linear)
+        # the linear parameters once more at the new exponents: a long step along a curved ridge
+        self.again = not target.log and bool(np.all(free_Q)) and self.linears > 0
+
+    def evaluate(self, target, x_SQ):
+        return residual(self.system, target, x_SQ[:, : self.linears], x_SQ[:, self.linears :])
+
+    def jacobian(self, target, x, phi, prediction):
+        """[S, Q, N] of the weighted residuals."""
+        theta = x[:, self.linears :]
+        out = np.empty((len(x), x.shape[1], phi.shape[1]))
+        out[:, : self.linears] = phi.transpose(0, 2, 1)
+        out[:, self.linears :] = self.system.slope(phi, x[:, : self.linears], theta).transpose(0, 2, 1)
+        out *= target.root_N if not target.log else (target.root_N / np.maximum(prediction, 1e-300))[:, None, :]
+        return out if np.isfinite(out).all() else np.nan_to_num(out, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def run(self, x_all, cost_all, converged_all, rows, rounds) -> None:
+        x, target = x_all[rows], self.target
+        phi, prediction, r, cost = self.evaluate(target, x)
+        floor = 1e-26 * np.max(target.root_N**2 * (1.0 if target.log else np.max(target.y_SN**2)))
+        damping, calm = np.full(len(x), 1e-3), np.zeros(len(x), int)
+        at = rows
+        for _ in range(rounds):
+            before = cost
+            x, phi, prediction, r, cost, accepted = self.step(target, x, phi, prediction, r, cost, damping)
+            with np.errstate(invalid="ignore"):
+                drop = np.where(accepted, before - cost, 0.0)
+            small = drop <= self.tolerance * np.abs(before) + floor
+            damping = np.clip(np.where(accepted, damping / 5, damping * 6), 1e-12, 1e12)
+            calm = np.where(small & accepted, calm + 1, np.where(accepted, 0, calm))
+            finished = (calm >= 2) | (~accepted & (damping > 1e6)) | ~np.isfinite(cost)
+            if np.any(finished):
+                x_all[at[finished]], cost_all[at[finished]] = x[finished], cost[finished]
+                converged_all[at[finished]] = np.isfinite(cost[finished])
+                left = np.flatnonzero(~finished)
+                if not len(left):
+                    return
+                target = target.take(left)
+                at, x, phi, prediction, r, cost, damping, calm = (a[left] for a in (at, x, phi, prediction, r, cost, damping, calm))
+        x_all[at], cost_all[at] = x, cost
+
+    def step(self, target, x, phi, prediction, r, cost, damping):
+        """The better of the candidate steps for each row, or the row as it was; last, whether it moved."""
+        low, high = self.low_Q, self.high_Q
+        J = self.jacobian(target, x, phi, prediction)
         size = np.abs(r)
-        soft = part.count_SN * np.minimum(1.0, part.delta / np.maximum(size, 1e-300))
-        across = jacobian.transpose(0, 2, 1)
-        gradient = (across @ (soft * r)[:, :, None])[:, :, 0]
-        free = np.broadcast_to(free_Q, gradient.shape).copy()
-        free[:, :linears] &= ~((linear <= 0) & (gradient[:, :linears] > 0))
-        free[:, linears:] &= ~((theta <= low_P) & (gradient[:, linears:] > 0))
-        free[:, linears:] &= ~((theta >= high_P) & (gradient[:, linears:] < 0))
-        curvature = across @ (jacobian * soft[:, :, None])
-        hard = np.broadcast_to(part.count_SN * (size <= part.delta), soft.shape)
-        outside = bool(np.any((size > part.delta) & (part.count_SN > 0)))
-        scale = np.diagonal(curvature, axis1=1, axis2=2)
-        scale = np.maximum(scale, 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300)
-        candidates = [curvature] + ([across @ (jacobian * hard[:, :, None])] if outside else [])
-        before = cost_S[rows]
-        accepted = np.zeros(len(rows), bool)
-        for matrix in candidates:
+        robust = np.isfinite(target.delta)
+        soft = target.count_SN * (np.minimum(1.0, target.delta / np.maximum(size, 1e-300)) if robust else np.ones_like(r))
+        across = J.transpose(0, 2, 1)
+        gradient = (J @ (soft * r)[:, :, None])[:, :, 0]
+        free = self.free_Q & ~((x <= low) & (gradient > 0)) & ~((x >= high) & (gradient < 0))
+        curvature = (J * soft[:, None, :]) @ across
+        scale = np.einsum("sqq->sq", curvature)
+        unit = np.sqrt(np.maximum(scale, 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300))
+        matrices = [curvature]
+        hard = size <= target.delta
+        if robust and not np.all(hard | (target.count_SN == 0)):
+            matrices.append((J * (target.count_SN * hard)[:, None, :]) @ across)
+        best = (x.copy(), phi, prediction, r, cost.copy())
+        accepted = np.zeros(len(x), bool)
+        diagonal = np.arange(x.shape[1])
+        for matrix in matrices:
             # in units of each parameter's own curvature, so that the ridge between A and an exponent stays solvable
-            unit = np.sqrt(scale)
-            scaled = matrix / unit[:, :, None] / unit[:, None, :]
-            scaled = scaled + np.eye(scaled.shape[1]) * damping_S[rows, None, None]
+            scaled = matrix / (unit[:, :, None] * unit[:, None, :])
+            scaled[:, diagonal, diagonal] += damping[:, None]
             move = _masked_solve(scaled, -gradient / unit, free, 1e-15) / unit
-            new_linear = np.where(free_Q[:linears], np.maximum(linear + move[:, :linears], 0.0), linear)
-            new_theta = np.where(free_Q[linears:], np.clip(theta + move[:, linears:], low_P, high_P), theta)
-            for again in range(1 if part.log or not np.all(free_Q) else 2):
-                if again:  # the linear parameters once more at the new exponents: a long step along a curved ridge
-                    weight = part.count_SN * part.root_N**2 * np.minimum(1.0, part.delta / np.maximum(np.abs(r), 1e-300))
-                    new_linear = _linear(phi, part.y_SN, weight)
-                phi, prediction, r, cost = residual(system, part, new_linear, new_theta)
-                better = cost < cost_S[rows]
+            new = np.where(self.free_Q, np.clip(x + move, low, high), x)
+            trial = self.evaluate(target, new)
+            best, better = _keep(best, (new, *trial))
+            accepted |= better
+            if self.again:
+                new = np.concatenate([self.solved(target, trial[0], trial[2]), new[:, self.linears :]], axis=1)
+                best, better = _keep(best, (new, *self.evaluate(target, new)))
                 accepted |= better
-                at = rows[better]
-                linear_SL[at], theta_SP[at], cost_S[at] = new_linear[better], new_theta[better], cost[better]
-                phi_SNL[at], prediction_SN[at], r_SN[at] = phi[better], prediction[better], r[better]
-        with np.errstate(invalid="ignore"):
-            drop = np.where(accepted, before - cost_S[rows], 0.0)
-        small = drop <= tolerance * np.abs(before) + 1e-26 * np.max(part.root_N**2 * part.y_SN**2)
-        damping_S[rows] = np.clip(np.where(accepted, damping_S[rows] / 5, damping_S[rows] * 6), 1e-12, 1e12)
-        calm_S[rows] = np.where(small & accepted, calm_S[rows] + 1, np.where(accepted, 0, calm_S[rows]))
-        stuck = ~accepted & (damping_S[rows] > 1e6)
-        finished = (calm_S[rows] >= 2) | stuck
-        good_S[rows[finished]] = True
-        done_S[rows[finished]] = True
-    return linear_SL, theta_SP, cost_S, good_S
+        return (*best, accepted)
+
+    def solved(self, target, phi, r):
+        """The linear parameters at a trial's basis, weighted by its residuals."""
+        weight = target.count_SN * target.root_N**2 * np.ones_like(r)
+        if np.isfinite(target.delta):
+            with np.errstate(invalid="ignore"):
+                weight = weight * np.minimum(1.0, target.delta / np.maximum(np.abs(r), 1e-300))
+        usable = np.isfinite(phi).all(axis=(1, 2)) & np.isfinite(r).all(axis=1)
+        if not usable.all():
+            phi, weight = np.where(usable[:, None, None], phi, 0.0), np.where(usable[:, None], weight, 1.0)
+        return _linear(phi, np.broadcast_to(target.y_SN, r.shape), weight, self.system.linear_bounds)
+
+
+def _keep(best, trial):
+    """The rows of `trial` that cost less in place of those of `best` (changed in place), and which those are."""
+    better = trial[-1] < best[-1]
+    if better.all():
+        return trial, better
+    for old, new in zip(best, trial):
+        old[better] = new[better]
+    return best, better

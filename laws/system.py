@@ -238,13 +238,3 @@ class System:
                     rest = coefficient * self.centres[b][symbol] * np.prod([plain[o] for j, o in enumerate(exponents) if j != i])
                     out[row, column[e]] += grow * rest * (plain[e] if is_log[e] else 1.0)
         return out
-
-    def spans(self) -> np.ndarray:
-        """For each exponent the range of the log factor that it acts on; what scales its starts."""
-        span = np.zeros(len(self.exponents))
-        for b, block in enumerate(self.blocks):
-            for term in block.form.terms:
-                for symbol, exponent in term.powers:
-                    i = self.exponent_index[b][block.form.exponents.index(exponent)]
-                    span[i] = max(span[i], float(np.ptp(self.logs[b][symbol])))
-        return span
