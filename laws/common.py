@@ -11,6 +11,7 @@ import numpy as np
 
 from laws import intervals
 from laws.points import Cell
+from laws.sharing import label
 
 DRAWS = 500
 PRIOR_DF = 4.0  # a correlation from few seeds is drawn towards zero as if this many seeds had shown none
@@ -80,11 +81,11 @@ def draws_of(data, asked: list, ids: list[str]) -> dict[str, np.ndarray]:
                 procedures.setdefault(id(q.extra["procedure"][0]), (q, []))[1].append((q, name))
         for q, group in procedures.values():
             procedure, first, later = q.extra["procedure"]
-            if len(procedure.y_N) > intervals.HUGE:
-                continue
+            if len(procedure.y_N) > intervals.HUGE or any(k not in luck.cells for law in procedure.first + procedure.second for k in law.cells):
+                continue  # (laws that share a parameter with another task's have no luck in common)
             values = procedure.redo(luck.responses(procedure, first, later, q.name), None, later)
             for one, name in group:
-                out[name] = values[one.factor]
+                out[name] = values[label(one)]
     return out
 
 
@@ -124,10 +125,10 @@ class Luck:
             scales[law.label] = scale if again else self._scale(procedure, [law], {("first", law.label): fitted[law.label]}, free)
         chi = {df: np.sqrt(df / rng.chisquare(df, self.count)) for df in sorted({df for _, df in scales.values()})}
         out = {}
-        for label, law in laws.items():
-            sigma, df = scales[label]
+        for place, law in laws.items():
+            sigma, df = scales[place]
             error_SN = self.of(law.cells, self._part(law, sigma)) * (sigma * chi[df])[:, None] / law.root_N
-            out[label] = fitted[label] * np.exp(error_SN) if procedure.log else fitted[label] + error_SN
+            out[place] = fitted[place] * np.exp(error_SN) if procedure.log else fitted[place] + error_SN
         return out
 
     def _scale(self, procedure, laws, fitted, size) -> tuple[float, int]:

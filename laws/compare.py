@@ -11,7 +11,6 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from laws import intervals
 from laws.points import Cell, pool
@@ -53,6 +52,11 @@ class Pair:
         self.model = pool([("pair", d, values) for d, values in groups])
         self.df = self.model.total_df
 
+    @property
+    def rule(self) -> str:
+        """When two methods are apart, in words."""
+        return f"max({NATS} nats, 2 standard errors)" if self.df else f"{NATS} nats; the seed deviation is unknown"
+
     def se(self, d: float, count: int) -> float | None:
         """Standard error of a mean difference of `count` seeds at data size d; None where unknown."""
         if self.model.total is None:
@@ -64,33 +68,38 @@ class Pair:
 def differences(first: dict[float, Cell], second: dict[float, Cell], pair: Pair) -> list[dict]:
     """One row a common data size: {examples, difference, low, high, se, seeds, state}; state: tie, small, first or second (who leads)."""
     rows = []
-    quantile = float(stdtrit(pair.df, 0.975)) if pair.df else None
     for d in sorted(set(first) & set(second)):
         values, is_paired = paired(first[d], second[d])
-        mean = float(np.mean(values))
         if is_paired:
             se = pair.se(d, len(values))
         else:
             parts = [first[d].se, second[d].se]
             se = None if None in parts else float(np.hypot(*parts))
-        low, high = (None, None) if se is None or quantile is None else (mean - quantile * se, mean + quantile * se)
-        apart = abs(mean) > max(NATS, 2 * (se or 0.0))
-        if apart:
-            state = "first" if mean < 0 else "second"
-        else:
-            state = "tie" if low is None or low <= 0 <= high else "small"
-        rows.append({
-            "examples": float(d), "difference": mean, "low": low, "high": high, "se": se, "seeds": len(values), "paired": is_paired, "state": state,
-            "held_out": first[d].held_out or second[d].held_out,
-        })  # fmt: skip
+        row = row_of(float(np.mean(values)), se, pair.df, len(values), is_paired)
+        rows.append({"examples": float(d), **row, "held_out": first[d].held_out or second[d].held_out})
     return rows
 
 
-def judge(rows: list[dict], df: int, names: tuple) -> dict:
-    """What the differences say over the whole range of data: kind, leader, where, the tie set, how sure."""
+def row_of(mean: float, se: float | None, df: int, seeds: int, is_paired: bool) -> dict:
+    """One difference with its 95 % interval and what it says."""
+    from scipy.special import stdtrit  # slow to import
+
+    low, high = None, None
+    if se is not None and df:
+        reach = float(stdtrit(df, 0.975)) * se
+        low, high = mean - reach, mean + reach
+    if abs(mean) > max(NATS, 2 * (se or 0.0)):
+        state = "first" if mean < 0 else "second"
+    else:
+        state = "tie" if low is None or low <= 0 <= high else "small"
+    return {"difference": mean, "low": low, "high": high, "se": se, "seeds": seeds, "paired": is_paired, "state": state}
+
+
+def judge(rows: list[dict], df: int, names: tuple, unit: str = "examples") -> dict:
+    """What the differences say over the whole range of data (or of another `unit` of the rows): kind, leader, where, the tie set, how sure."""
     states = [r["state"] for r in rows]
     lead = [s if s in ("first", "second") else None for s in states]
-    out = {"kind": "tie", "leader": None, "leader_before": None, "examples": None, "share": None, "tie": _tie_set(rows)}
+    out = {"kind": "tie", "leader": None, "leader_before": None, unit: None, "share": None, "tie": _tie_set(rows, unit)}
     if not any(lead):
         return out
     if lead[-1] is None:
@@ -105,7 +114,7 @@ def judge(rows: list[dict], df: int, names: tuple) -> dict:
         out.update(kind="none")
         return out
     earlier = [s for s in lead[:start] if s]
-    x = np.log([r["examples"] for r in rows])
+    x = np.log([r[unit] for r in rows])
     diff = np.array([r["difference"] for r in rows])
     se = np.array([r["se"] or 0.0 for r in rows])
     crossing = bool(earlier) and earlier[-1] != lead[-1]
@@ -124,7 +133,7 @@ def judge(rows: list[dict], df: int, names: tuple) -> dict:
         low, high = _spread(hits, x)
     out.update(
         kind="crossing" if crossing else "departure", leader_before=earlier[-1] if crossing else None, share=share,
-        examples={"value": float(np.exp(point)), "low": low, "high": high},
+        **{unit: {"value": float(np.exp(point)), "low": low, "high": high}},
     )  # fmt: skip
     return out
 
@@ -149,16 +158,16 @@ def _spread(hits, x):
     return inside(low), inside(high)
 
 
-def _tie_set(rows) -> list[list[float]]:
-    """Runs of neighbouring data sizes at which the methods tie, as [from, to]."""
+def _tie_set(rows, unit: str) -> list[list[float]]:
+    """Runs of neighbouring data sizes (or costs) at which the methods tie, as [from, to]."""
     out: list[list[float]] = []
     for i, row in enumerate(rows):
         if row["state"] != "tie":
             continue
         if out and i and rows[i - 1]["state"] == "tie":
-            out[-1][1] = row["examples"]
+            out[-1][1] = row[unit]
         else:
-            out.append([row["examples"], row["examples"]])
+            out.append([row[unit], row[unit]])
     return out
 
 
@@ -185,7 +194,7 @@ def compare(slices: list[Slice]) -> list[dict]:
                 "task": s.task, "response": s.response, "factor": s.factor, "at": s.at, "at_name": s.at_name, "first": a, "second": b,
                 "source": "data", "cost": "data", "form": None, "kind": "refused", "inside": True, "share": None, "examples": None,
                 "leader": None, "leader_before": None, "tie": [], "differences": rows, "df": pair.df,
-                "rule": f"max({NATS} nats, 2 standard errors)" if pair.df else f"{NATS} nats; the seed deviation is unknown", "refused": None, "reason": "",
+                "rule": pair.rule, "refused": None, "reason": "",
             }  # fmt: skip
             if rows:
                 entry.update(judge(rows, pair.df, (s.task, s.response, s.factor, s.at, a, b)))

@@ -32,6 +32,7 @@ EXPLAIN = {
     "CONSTANT_RESPONSE": "Refused: the response is the same in every fitted cell. Sweep smaller learning rates, allow more steps.",
     "NOT_POSITIVE": "Refused: a cell's response is zero or negative; the laws describe losses. Check the table.",
     "NO_COMMON_DATA": "Refused: two methods have no data size in common at this level. Give them a common grid.",
+    "NO_COMMON_COST": "Refused: the FLOPs that two methods were given do not overlap at this level. Give them data sizes that cost the same.",
     "NO_LAW": "Refused: two methods have no form in common that could be fitted. See why their laws were refused.",
     "OUT_OF_RANGE": "Refused: the data of two methods lie more than three times apart. Give them a common grid.",
 }

@@ -94,7 +94,7 @@ class Measured:
         self._pooled = {}
         self.judged = {}
         for item in crossings:
-            if item["at"] is None or item["factor"] in SIZE_COLUMNS:
+            if item["cost"] == "data" and (item["at"] is None or item["factor"] in SIZE_COLUMNS):
                 for row in item["differences"]:
                     self.judged[item["task"], item["response"], item["at"], item["first"], item["second"], row["examples"]] = row
 

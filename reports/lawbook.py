@@ -141,9 +141,9 @@ class LawBook:
                 )
         return rows
 
-    def meetings(self, task, response, source):
-        """Crossings, departures, ties and refusals of a task: `source` is data (paired differences) or laws (fitted curves)."""
-        return [item for item in self.crossings if (item["task"], item["response"], item["source"]) == (task, response, source)]
+    def meetings(self, task, response, source, cost="data"):
+        """Crossings, departures, ties and refusals of a task: `source` is data (paired differences) or laws (fitted curves), `cost` what is equal."""
+        return [item for item in self.crossings if (item["task"], item["response"], item["source"], item["cost"]) == (task, response, source, cost)]
 
     def place_words(self, item):
         """Where a crossing lies on its factor: a model's name, or a level in the factor's units."""
