@@ -16,7 +16,8 @@ from laws.table import Table, refuse_held_out, refuse_negative
 OPTIONAL_NUMBERS = ("learning_rate", "best_step", "untuned_loss", "dev_loss")  # used where a foreign table has them, under these names
 STATUS = ("", "ok", "diverged", "failed")
 BASE = "L0"  # the symbol of the untouched base's response
-CATALOGUE = ("X", "N", "P", "T", "D", "M")
+LAWS_OF = ("X", "N", "P", "T")  # symbols of factors that have laws of their own, beside D
+CATALOGUE = (*LAWS_OF, "D", "M")
 
 
 @dataclass
@@ -52,7 +53,7 @@ def fit_foreign(
     if rules:
         table.columns["held_out"] = _held_out(table, factors, names, rules)
     _group(table, names)
-    other = [c for s, c in factors.items() if s != "D"]
+    other = [c for s, c in factors.items() if s in LAWS_OF]  # measured columns and M stand in expressions alone
     if not wanted:
         wanted = ["multiplicative", "additive"] if other else ["power"]
     lacking = [f for f in wanted if not other and f in FORMS and "X" in FORMS[f].symbols]
@@ -114,7 +115,7 @@ def read_foreign(path, factors, response, group=None, wide: str | None = None, f
         if name in table:
             refuse_negative(table, name)
     refuse_held_out(table)
-    if any(s == BASE for s in used) and BASE not in factors:
+    if BASE in used and BASE not in factors:
         factors = {**factors, BASE: BASE}
         table.columns[BASE] = _base(table, factors, responses[0], groups)
     for name in groups:
@@ -182,7 +183,7 @@ def _extras(factors: dict[str, str], used: dict[str, str], raw: Raw, groups, res
     for symbol, form in used.items():
         if symbol in out or symbol == BASE or symbol == "M" and {"N", "D"} <= set(out):
             continue
-        if symbol in ("X", "N", "P", "T") and (len(alone) == 1 or form in FORMS):
+        if symbol in LAWS_OF and (len(alone) == 1 or form in FORMS):
             continue  # the engine says what a form of the catalogue lacks
         if symbol in groups or symbol in responses:
             raise TableError(f"--forms {form!r}: {symbol} is the response or a group, and cannot stand in a law")

@@ -204,7 +204,7 @@ def status(folder, store, as_json):
 @click.option("--residual", type=click.Choice(["level", "log"]), help="What the loss function sees: the loss or its logarithm.")
 @click.option("--points", type=click.Choice(["cells", "rows"]), help="A point a cell (the mean of its seeds, weighted), or a row (all weights one).")
 @click.option("--intervals", metavar="KIND", help="How intervals are made (docs/laws.md), none for none.")
-@click.option("--draws", type=click.IntRange(min=2), help="Draws behind each interval.")
+@click.option("--draws", type=int, help="Draws behind each interval.")
 @click.option("--trials", metavar="FILE", help="The trials.csv of the sweeps (default: beside the results).")
 @common("out", "json")
 def fit(results, out, as_json, **asked):
