@@ -1,15 +1,15 @@
-"""tunelaw as a library: `load` a study, `.plan()` and `.run()` it; `fit` a table; `report` a results folder."""
+"""tunelaw as a library: `load` a study, `.plan()` and `.run()` it; `fit` a table or `load_laws`; `report` a results folder."""
 
 from __future__ import annotations
 
-__all__ = ["Study", "fit", "load", "report"]
+__all__ = ["Law", "LawSet", "Study", "fit", "load", "load_laws", "report"]
 
 
 def __getattr__(name: str):
     if name in __all__:
-        from tunelaw import api
+        import importlib
 
-        return getattr(api, name)
+        return getattr(importlib.import_module("tunelaw.lawset" if name.startswith("Law") else "tunelaw.api"), name)
     raise AttributeError(f"module 'tunelaw' has no attribute {name!r}")
 
 

@@ -39,10 +39,8 @@ class Results:
 
     @property
     def laws(self):
-        """The fitted laws, with their bootstrap draws."""
-        import laws
-
-        return laws.load(self.folder)
+        """The fitted laws as a LawSet, with their bootstrap draws."""
+        return load_laws(self.folder)
 
     @property
     def table(self):
@@ -65,23 +63,66 @@ def load(path, data=(), store=None, **changes) -> Study:
     return Study(studies.load(path, roots, overrides), store)
 
 
-def fit(table, factors=None, response=None, group=None, **options):
-    """Fits laws to a run folder, a table file or a pandas DataFrame; returns what laws.json holds.
+def fit(
+    table, factors=None, response=None, group=None, forms=None, *, shared_across=None, stages=None, loss=None, delta=None, residual=None,
+    points=None, bounds=None, intervals=None, draws=None, resamples=None, wide=None, hold_out=None,
+):  # fmt: skip
+    """Fits laws to a table; returns a `tunelaw.LawSet`, which also is the dict that laws.json holds. Nothing is written.
 
-    Without `factors` a run folder (or its results.csv) is fitted as its plan asks. With `factors`
-    ({symbol: column}) the table is foreign: `response` and `group` name its columns, and `forms`,
-    `residual` and `delta` may be given. Nothing is written: `laws.write(fitted, folder)` does.
+    table: a run folder, a CSV or Parquet file, a DataFrame or a dict of columns.
+    factors: {symbol: column}, as {"N": "params", "D": "examples"} or "N=params,D=examples": the table is foreign, `response` and `group`
+        name its columns and `wide` says that its headers are values of a factor. Without `factors` it is a run folder or its results.csv,
+        fitted as its plan asks, what is given here aside.
+    forms: names of the catalogue or expressions, as ["multiplicative", "A * N**-alpha * D**-beta + E"].
+    shared_across: {parameter: [task, method, factor, group, ...]}; stages: joint or paper.
+    loss: huber or squares; delta: a number or auto; residual: level or log; points: cells or rows; bounds: {name: [low, high]}.
+    intervals: auto, none, or a kind (docs/laws.md); draws: how many; resamples: row indices [S, rows], with intervals="rows".
+    hold_out: rules as "D>100000" for cells that are never fitted.
+    Raises laws.TableError for a table or an option at fault, laws.expression.ExpressionError for an expression that cannot be read.
     """
     import laws
+    from tunelaw.lawset import LawSet
 
-    if factors is not None:
-        return laws.fit_foreign(table, factors=factors, response=response, group=group, **options)
+    choices = dict(
+        forms=_listed(forms), shared_across=shared_across, stages=stages, loss=loss, delta=delta, residual=residual, points=points, bounds=bounds,
+        intervals=intervals, draws=draws, resamples=resamples,
+    )  # fmt: skip
+    given = {name: value for name, value in choices.items() if value is not None}
+    if factors is not None or wide is not None:
+        foreign = {name: value for name, value in (("wide", wide), ("hold_out", hold_out)) if value is not None}
+        fitted = laws.fit_foreign(table, factors=factors, response=response, group=group, **given, **foreign)
+        return LawSet.of(fitted, laws.table.split_names(group))
+    for name, value in (("response", response), ("group", group), ("hold_out", hold_out)):
+        if value is not None:
+            raise laws.TableError(f"{name}={value!r} is for a foreign table: say which column is what too, as in factors={{'N': 'params', 'D': 'examples'}}")
     from tunelaw import fitting
 
+    if not isinstance(table, (str, Path)):
+        return LawSet.of(laws.fit_table(laws.read_table(table), fitting.merged({}, _asked(given)) or None))
     home = Path(table)
     folder = home if home.is_dir() else home.parent
-    request = fitting.request_of(folder) or None
-    return laws.fit_table(laws.read_table(home), request, trials=laws.read_trials(home), provenance=fitting.provenance_of(folder))
+    request = fitting.merged(fitting.request_of(folder), _asked(given)) or None
+    return LawSet.of(laws.fit_table(laws.read_table(home), request, trials=laws.read_trials(home), provenance=fitting.provenance_of(folder)))
+
+
+def load_laws(path):
+    """Laws from a laws.json or the folder that holds it, as a `tunelaw.LawSet`. Raises laws.LawError."""
+    from tunelaw import lawset
+
+    return lawset.load(path)
+
+
+def _listed(forms):
+    """One form as a list of one; a text is one expression, or names with commas between them."""
+    return [forms] if isinstance(forms, str) else forms
+
+
+def _asked(given: dict) -> dict:
+    """Arguments under the names that the command line has for them."""
+    asked = dict(given)
+    if "shared_across" in asked:
+        asked["shared"] = asked.pop("shared_across")
+    return asked
 
 
 def report(folder, out=None):

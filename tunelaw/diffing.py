@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tunelaw import errors
-from tunelaw.show import console, number, table
+from tunelaw.show import console, number, quantity, table
 
 
 def kind_of(path: Path) -> str:
@@ -48,6 +48,7 @@ def _laws(first: Path, second: Path, force: bool) -> dict:
     return room(laws.load(first), laws.load(second), force)
 
 
+NAMES = ("task", "method", "response", "factor", "form")
 COMPARE = {"laws": _laws}  # what can be compared: kind -> function of two paths and `force`
 
 
@@ -67,12 +68,15 @@ def lines(found: dict):
     states = [law["state"] for law in found["laws"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     yield Text(f"{len(states)} laws in both: {counts or 'none'}. Differences are second - first; intervals are {found['level']:.0%}.")
+    same = _constant(found["laws"])
+    if same:
+        yield Text("All of them: " + ", ".join(f"{key} {found['laws'][0][key]}" for key in same))
     if states:
-        yield _law_table(found["laws"])
+        yield _law_table(found["laws"], same)
     changed = [law for law in found["laws"] if law["state"] not in ("identical", "refused", "not comparable")]
     if changed:
         yield Text("\nParameter by parameter (A and alpha trade off: judge by the predictions and the joint test above)")
-        yield _parameter_table(changed)
+        yield _parameter_table(changed, same)
     moved = [c for c in found["crossings"] if c["changed"] or (c["shift"] and c["shift"]["from"] != "identical")]
     if moved:
         yield Text("\nCrossings (shift: the second's number of examples over the first's)")
@@ -94,34 +98,39 @@ def show(found: dict) -> None:
         out.print(line)
 
 
-def _name(law: dict) -> str:
-    """One law in words: task, method, response, factor, group, form."""
+def _name(law: dict, skip=()) -> str:
+    """One law in words: task, method, response, factor, group, form, but those in `skip`."""
     group = law["group"] if law["group"] not in ("factor", "all", "") else ""
-    words = [law["task"], law["method"], law["response"], law["factor"], group, law.get("form", "")]
-    return " ".join(word for word in words if word)
+    words = {**{key: law.get(key, "") for key in NAMES}, "group": group}
+    return " ".join(str(words[key]) for key in ("task", "method", "response", "factor", "group", "form") if words[key] and key not in skip)
 
 
-def _law_table(laws: list[dict]):
+def _constant(laws: list[dict]) -> list[str]:
+    """Names that all laws have in common; said once above the table instead of in every row."""
+    return [key for key in NAMES if len(laws) > 1 and laws[0][key] and len({law[key] for law in laws}) == 1]
+
+
+def _law_table(laws: list[dict], same):
     from rich.text import Text
 
-    made = table("law", "points", "mean difference", "largest, and where", "joint test", "same within", "", right=("points", "same within"))
+    made = table("law", "points", "mean difference", "largest difference", "at", "joint test", "same within", "", right=("points", "same within"))
     for law in laws:
         gap, test = law.get("difference"), law.get("test")
         made.add_row(
-            Text(_name(law)), "" if "points" not in law else f"{law['points'][0]}, {law['points'][1]}",
-            "" if gap is None else _spread(gap["mean"]), "" if gap is None else f"{_spread(gap['largest'])} at {_place(gap['largest']['at'])}",
+            Text(_name(law, same)), "" if "points" not in law else "{}, {}".format(*law["points"]), "" if gap is None else _spread(gap["mean"]),
+            "" if gap is None else _spread(gap["largest"]), "" if gap is None else _place(gap["largest"]["at"]),
             "" if test is None else _test(test), "" if law.get("same_within") is None else _percent(law["same_within"]),
             Text(law["state"], style={"different": "bold red", "identical": "green"}.get(law["state"], "")),
         )  # fmt: skip
     return made
 
 
-def _parameter_table(laws: list[dict]):
+def _parameter_table(laws: list[dict], same):
     made = table("law", "parameter", "first", "second", "difference or ratio", right=("first", "second"))
     for law in laws:
         for k, (name, p) in enumerate(law["parameters"].items()):
             change = ("x " if p["kind"] == "ratio" else "") + _spread(p, signed=p["kind"] != "ratio")
-            made.add_row(_name(law) if not k else "", name, number(p["first"]["value"]), number(p["second"]["value"]), change)
+            made.add_row(_name(law, same) if not k else "", name, number(p["first"]["value"]), number(p["second"]["value"]), change)
     return made
 
 
@@ -152,7 +161,7 @@ def _spread(value: dict, signed: bool = True) -> str:
 
 
 def _place(at: dict) -> str:
-    return ", ".join(f"{name} {value:,.4g}" if value < 1e4 else f"{name} {value:,.0f}" for name, value in at.items())
+    return ", ".join(f"{name} {quantity(value)}" for name, value in at.items())
 
 
 def _test(test: dict) -> str:

@@ -1,0 +1,125 @@
+"""Laws as text: tables for a terminal, plain text for a REPL, HTML for a notebook, rows for pandas."""
+
+from __future__ import annotations
+
+from html import escape
+
+WIDTH = 160
+PLACE = ("task", "method", "response", "factor", "group", "form")
+
+
+def rows(laws) -> list[dict]:
+    """One dict a law: place, parameters with `NAME low` and `NAME high`, points, errors, warnings, refused."""
+    found = []
+    for law in laws.laws:
+        entry = law.entry
+        row = {name: entry[name] for name in PLACE}
+        row["expression"] = law.expression
+        for name, p in law.parameters.items():
+            row.update({name: p.value, f"{name} low": p.low, f"{name} high": p.high})
+        row.update(
+            points=entry["points"], fit_error=entry["fit_error"], held_out_error=entry["held_out_error"]["all"],
+            warnings=" ".join(dict.fromkeys(w["id"] for w in law.warnings)), refused=law.refused or "", id=law.id,
+        )  # fmt: skip
+        found.append(row)
+    return found
+
+
+def summary(laws) -> str:
+    """How many laws there are, refused, warned about, and how many crossings, in one line."""
+    found = laws.laws
+    refused = [law for law in found if law.refused]
+    events = [c for c in laws.crossings if c["kind"] in ("crossing", "departure")]
+    words = [f"{len(found)} law{'s' * (len(found) != 1)}"]
+    if refused:
+        words.append(f"{len(refused)} refused ({', '.join(dict.fromkeys(law.refused for law in refused))})")
+    if events:
+        words.append(f"{len(events)} crossings and departures")
+    if laws.warnings:
+        words.append("warnings: " + ", ".join(dict.fromkeys(w["id"] for w in laws.warnings)))
+    return "; ".join(words)
+
+
+def cells(laws) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table of laws as text; columns that say nothing are left out."""
+    listed = [name for name in PLACE if len({getattr(law, name) for law in laws.laws}) > 1 or name == "form"]
+    body = []
+    for law in laws.laws:
+        held = law.entry["held_out_error"]["all"]
+        fitted = law.refused and f"refused: {law.refused}" or ", ".join(f"{name} {p}" for name, p in law.parameters.items())
+        error = "" if law.entry["fit_error"] is None else f"{law.entry['fit_error']:.4g}"
+        warned = " ".join(dict.fromkeys(w["id"] for w in law.warnings))
+        body.append([*(str(getattr(law, name)) for name in listed), fitted, error, "" if held is None else f"{held:.4g}", warned])
+    header = [*listed, "parameters", "fit error", "held out", "warnings"]
+    used = [k for k in range(len(header)) if any(row[k] for row in body)]
+    return [header[k] for k in used], [[row[k] for k in used] for row in body]
+
+
+def renderables(laws):
+    """A LawSet for rich: one line of summary, then the table."""
+    from rich.text import Text
+
+    from tunelaw.show import table
+
+    yield Text(summary(laws))
+    header, body = cells(laws)
+    made = table(*header, right=("fit error", "held out"))
+    for row in body:
+        made.add_row(*(Text(cell) for cell in row))
+    yield made
+
+
+def law_table(law):
+    """One law for rich: expression, parameters, errors, what to be careful about."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from tunelaw.show import table
+
+    if law.refused:
+        return Text(repr(law))
+    made = table("parameter", "value", "low", "high", right=("value", "low", "high"))
+    for name, p in law.parameters.items():
+        made.add_row(name, *("" if v is None else f"{v:.6g}" for v in p))
+    return Group(Text(f"{law.name}: {law.expression}"), made, *(Text(line) for line in _facts(law)))
+
+
+def plain(value) -> str:
+    """What rich would print, as plain text without colours."""
+    import io
+
+    from rich.console import Console
+
+    out = Console(file=io.StringIO(), width=WIDTH, highlight=False, color_system=None)
+    out.print(value)
+    return "\n".join(line.rstrip() for line in out.file.getvalue().rstrip().splitlines())
+
+
+def law_html(law) -> str:
+    """One law for a notebook: expression, parameters, errors, warnings, figure."""
+    if law.refused:
+        return f"<p>{escape(repr(law))}</p>"
+    body = [[name, *("" if v is None else f"{v:.6g}" for v in p)] for name, p in law.parameters.items()]
+    return (
+        f"<p><b>{escape(law.name)}</b><br><code>{escape(law.expression)}</code></p>{_html(['parameter', 'value', 'low', 'high'], body)}"
+        f"<p>{'<br>'.join(escape(line) for line in _facts(law))}</p>{law.plot()._repr_svg_()}"
+    )
+
+
+def set_html(laws) -> str:
+    """A LawSet for a notebook: the summary and the table."""
+    return f"<p>{escape(summary(laws))}</p>{_html(*cells(laws))}"
+
+
+def _facts(law) -> list[str]:
+    entry = law.entry
+    out = [f"{entry['points']} points" + (f", {entry['held_out_points']} held out" if entry["held_out_points"] else "")]
+    out += [f"{column} from {low:g} to {high:g}" for column, (low, high) in law.range.items()]
+    out.append(f"mean |predicted - seen| {entry['fit_error']:.4g}" + ("" if entry["held_out_error"]["all"] is None else f", held out {entry['held_out_error']['all']:.4g}"))
+    return out + [f"{w['id']}: {w['message']}" for w in law.warnings]
+
+
+def _html(header: list[str], body: list[list[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
