@@ -12,7 +12,7 @@ from tunelaw import errors
 
 STATUSES = (
     "Exit status: 0 done; 1 something ran and failed; 2 the input is at fault; 3 from `plan --exit-code`: "
-    "there is work to do; 4 refused (edited plan, nothing identifiable); 130 interrupted."
+    "there is work to do, and from `diff --exit-code`: they differ; 4 refused (edited plan, nothing identifiable, not comparable); 130 interrupted."
 )
 
 
@@ -23,8 +23,23 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
+def show_version(context, option, asked):
+    """--version: that of tunelaw, or of tunelaw-laws, the laws alone."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not asked:
+        return
+    for name in ("tunelaw", "tunelaw-laws"):
+        try:
+            print(f"{name}, version {version(name)}")
+            break
+        except PackageNotFoundError:
+            continue
+    context.exit()
+
+
 @click.group(cls=InOrder, epilog=STATUSES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="tunelaw")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version and exit.")
 def cli():
     """A laboratory for finetuning scaling laws: one YAML study in, fitted laws with intervals and a report out."""
 
@@ -159,6 +174,7 @@ def find_job(plan: dict, word: str) -> dict:
 @common("data", "set", "store", "out")
 def run(spec, engine, workers, data, overrides, store, out):
     """Execute what is missing of a study or a plan.json, then fit and report. Safe to kill and to repeat."""
+    errors.require("compiler", "jax", "flax", "optax", "orbax")
     from runtime.engines import ENGINES
 
     from tunelaw import running, studies
