@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = errors.status_of(error)
         if status is None:
             raise
-        text = str(error)
+        text = errors.message_of(error)
         print(text if text.startswith("error") else f"error: {text}", file=sys.stderr)
         sys.exit(status)
     sys.exit(status or errors.DONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 
 from tunelaw.errors import CommandError
 
@@ -13,6 +14,8 @@ def catalogue() -> dict[str, str]:
     """Every code and what it means. A code of several rooms has one paragraph from each."""
     found: dict[str, str] = {}
     for name in ROOMS:
+        if importlib.util.find_spec(name.split(".")[0]) is None:
+            continue  # tunelaw-laws has no compiler and no runtime
         for code, text in getattr(importlib.import_module(name), "EXPLAIN", {}).items():
             found[code] = f"{found[code]}\n{text}" if code in found and text not in found[code] else found.get(code, text)
     return found
