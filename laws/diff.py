@@ -88,12 +88,12 @@ def conditions(first: Laws, second: Laws) -> tuple[list[str], list[str], dict[st
         elif sets[0] != sets[1]:
             reasons.append(f"test set: {sets[0]} in the first, {sets[1]} in the second")
     else:
-        unknown.append(f"{_which(sets)} not say which test sets its losses were measured on: that they are the same is taken on trust")
+        unknown.append(f"{_which(sets)} which test sets its losses were measured on: that they are the same is taken on trust")
     tokens = [data.get("tokenizer") or None for data in (one, two)]
     if all(tokens) and tokens[0] != tokens[1]:
         reasons.append(f"tokenizer: {_digest(tokens[0])} in the first, {_digest(tokens[1])} in the second: losses a token do not compare")
     elif not all(tokens):
-        unknown.append(f"{_which(tokens)} not say which tokenizer its losses are counted with: that they are the same is taken on trust")
+        unknown.append(f"{_which(tokens)} which tokenizer its losses are counted with: that it is the same is taken on trust")
     texts = [(data.get("digests") or {}).get(TEXT) for data in (one, two)]
     if all(texts) and texts[0] != texts[1]:
         blocked[FORGETTING] = "the pretraining text differs, and with it what the loss on held-out pretraining text is measured on"
@@ -175,12 +175,13 @@ def _headlines(first: Laws, second: Laws) -> list[dict]:
 def _sets(task: str, first, second) -> list[str]:
     if first == second:
         return []
+    of = f" of {task}" if task else ""
     if not isinstance(first, dict) or not isinstance(second, dict):
-        return [f"test set of {task}: {first} in the first, {second} in the second"]
-    out = [f"test set {name!r} of {task}: {_digest(first[name])} in the first, {_digest(second[name])} in the second" for name in first if name in second and first[name] != second[name]]
+        return [f"test set{of}: {first} in the first, {second} in the second"]
+    out = [f"test set {name!r}{of}: {_digest(first[name])} in the first, {_digest(second[name])} in the second" for name in first if name in second and first[name] != second[name]]
     for where, names in (("first", set(first) - set(second)), ("second", set(second) - set(first))):
         if names:
-            out.append(f"test sets of {task}: only the {where} has {_words(sorted(names))}")
+            out.append(f"test sets{of}: only the {where} has {_words(sorted(names))}")
     return out
 
 
@@ -193,7 +194,7 @@ def _digest(value) -> str:
 
 
 def _which(pair) -> str:
-    return "Neither file does" if not any(pair) else f"The {'second' if pair[0] else 'first'} file does"
+    return "neither file says" if not any(pair) else f"the {'second' if pair[0] else 'first'} file does not say"
 
 
 def _words(names) -> str:
