@@ -14,6 +14,7 @@ from laws.starts import starts_of
 from laws.system import Block, Shared, System, place_of
 
 REFINED = 24  # starts that are followed to the end, the best of the grid
+ROUNDS = 24  # steps of each of them
 POLISHED = 3  # starts that are followed on to a fine tolerance
 SCREENED = 8  # steps of every start, where linear parameters do not give it its scale
 SEARCHED = 4000  # points beyond which starts are followed on every k-th point, and only the best on all
@@ -48,7 +49,7 @@ def fit_system(system: System, y_N, root_N, delta: float, log: bool = False) -> 
         # a start whose scale is off says little: a few steps first, then the choice
         linear_SL, theta_SP, cost_S, _ = minimise(search, part, linear_SL, theta_SP, rounds=SCREENED, tolerance=1e-3)
     keep = np.argsort(cost_S, kind="stable")[:REFINED]
-    linear_SL, theta_SP, cost_S, done_S = minimise(search, part, linear_SL[keep], theta_SP[keep], rounds=60, tolerance=1e-8)
+    linear_SL, theta_SP, cost_S, done_S = minimise(search, part, linear_SL[keep], theta_SP[keep], rounds=ROUNDS, tolerance=1e-8)
     best = int(np.argmin(cost_S))
     starts = len(cost_S)
     scale = float(np.sum((part.root_N * (1.0 if log else part.y_SN[0])) ** 2))
@@ -189,7 +190,7 @@ class Procedure:
                 the[:, form.exponents.index(name)] = value
             mine = np.ones((1, system.points)) if counts is None else counts[law.label]
             t = Target(y[law.label], law.root_N, mine, self.delta, self.log)
-            lin, the, _, _ = minimise(system, t, lin, the, free_L=~fixed_L, free_P=~fixed_P, rounds=80, tolerance=1e-9)
+            lin, the, _, _ = minimise(system, t, lin, the, free_L=~fixed_L, free_P=~fixed_P, rounds=80, tolerance=1e-9, near=True)
             out[law.label] = system.user(lin, the)[0]
         return out
 
@@ -199,5 +200,5 @@ class Procedure:
         linear = np.repeat(solution.linear_L[None], draws, axis=0)
         if not target.log:
             linear = solve_linear(system, target, theta, rounds=2)
-        linear, theta, _, _ = minimise(system, target, linear, theta, rounds=80, tolerance=1e-9)
+        linear, theta, _, _ = minimise(system, target, linear, theta, rounds=80, tolerance=1e-9, near=True)
         return linear, theta

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+STIFF = 5e-3  # damping from which on a row that started near its end is said to go slowly
 CHUNK = 300_000  # numbers in one batch of Jacobians: what stays in a core's cache
 
 
@@ -41,9 +42,9 @@ def huber(r: np.ndarray, delta: float) -> np.ndarray:
     return inner * (np.abs(r) - 0.5 * inner)
 
 
-def residual(system, target: Target, linear_SL: np.ndarray, theta_SP: np.ndarray):
-    """(basis [S,N,L], prediction [S,N], weighted residual [S,N], cost [S]) at the given parameters."""
-    phi_SNL = system.basis(theta_SP)
+def residual(system, target: Target, linear_SL: np.ndarray, theta_SP: np.ndarray, phi_SNL: np.ndarray | None = None):
+    """(basis [S,N,L], prediction [S,N], weighted residual [S,N], cost [S]) at the given parameters; a known basis is not computed again."""
+    phi_SNL = system.basis(theta_SP) if phi_SNL is None else phi_SNL
     with np.errstate(all="ignore"):
         prediction_SN = (linear_SL[:, None, :] @ phi_SNL.transpose(0, 2, 1))[:, 0]
         r_SN = target.root_N * (np.log(prediction_SN) - np.log(target.y_SN) if target.log else prediction_SN - target.y_SN)
@@ -106,10 +107,10 @@ def _masked_solve(matrix, right, free, ridge):
     return np.linalg.solve(m, np.where(free, right, 0.0)[:, :, None])[:, :, 0]
 
 
-def minimise(system, target: Target, linear_SL, theta_SP, *, free_L=None, free_P=None, rounds: int = 200, tolerance: float = 1e-13):
+def minimise(system, target: Target, linear_SL, theta_SP, *, free_L=None, free_P=None, rounds: int = 200, tolerance: float = 1e-13, near: bool = False):
     """Minimise from every start; returns (linear [S, L], theta [S, P], cost [S], converged [S]).
 
-    Parameters outside the masks `free_L`, `free_P` stay as given. Deterministic; each row is independent of the others.
+    Parameters outside the masks `free_L`, `free_P` stay as given; `near` says that the starts are close to their ends. Deterministic; each row is independent of the others.
     """
     count = max(len(theta_SP), len(linear_SL), len(target.y_SN), len(target.count_SN))
     linears = len(system.linear)
@@ -125,19 +126,18 @@ def minimise(system, target: Target, linear_SL, theta_SP, *, free_L=None, free_P
     step = max(1, CHUNK // max(1, system.points * len(free_Q)))
     for at in range(0, count, step):
         rows = np.arange(at, min(at + step, count))
-        _Descent(system, target.take(rows), free_Q, low_Q, high_Q, tolerance).run(x_SQ, cost_S, converged_S, rows, rounds)
+        _Descent(system, target.take(rows), free_Q, low_Q, high_Q, tolerance, near).run(x_SQ, cost_S, converged_S, rows, rounds)
     return x_SQ[:, :linears], x_SQ[:, linears:], cost_S, converged_S
 
 
 class _Descent:
     """One batch of descents. Rows that are done leave the batch."""
 
-    def __init__(self, system, target: Target, free_Q, low_Q, high_Q, tolerance: float):
-        self.system, self.target, self.tolerance = system, target, tolerance
+    def __init__(self, system, target: Target, free_Q, low_Q, high_Q, tolerance: float, near: bool):
+        self.system, self.target, self.tolerance, self.near = system, target, tolerance, near
         self.free_Q, self.low_Q, self.high_Q = free_Q, low_Q, high_Q
         self.linears = len(system.linear)
-        # the linear parameters once more at the new exponents: a long step along a curved ridge
-        self.again = not target.log and bool(np.all(free_Q)) and self.linears > 0
+        self.again = self.linears > 0 and bool(np.all(free_Q == (low_Q < high_Q)))
 
     def evaluate(self, target, x_SQ):
         return residual(self.system, target, x_SQ[:, : self.linears], x_SQ[:, self.linears :])
@@ -190,12 +190,13 @@ class _Descent:
         scale = np.einsum("sqq->sq", curvature)
         unit = np.sqrt(np.maximum(scale, 1e-12 * scale.max(axis=1, keepdims=True) + 1e-300))
         matrices = [curvature]
-        hard = size <= target.delta
-        if robust and not np.all(hard | (target.count_SN == 0)):
-            matrices.append((J * (target.count_SN * hard)[:, None, :]) @ across)
+        inner = size <= target.delta
+        if robust and not np.all(inner | (target.count_SN == 0)):
+            matrices.append((J * (target.count_SN * inner)[:, None, :]) @ across)
         best = (x.copy(), phi, prediction, r, cost.copy())
         accepted = np.zeros(len(x), bool)
         diagonal = np.arange(x.shape[1])
+        hard = np.flatnonzero(damping >= (STIFF if self.near else 0.0)) if self.again else ()
         for matrix in matrices:
             # in units of each parameter's own curvature, so that the ridge between A and an exponent stays solvable
             scaled = matrix / (unit[:, :, None] * unit[:, None, :])
@@ -205,22 +206,26 @@ class _Descent:
             trial = self.evaluate(target, new)
             best, better = _keep(best, (new, *trial))
             accepted |= better
-            if self.again:
-                new = np.concatenate([self.solved(target, trial[0], trial[2]), new[:, self.linears :]], axis=1)
-                best, better = _keep(best, (new, *self.evaluate(target, new)))
-                accepted |= better
+            if len(hard):  # their linear parameters once more at the new exponents: a long step along a curved ridge
+                part, trial = target.take(hard), [a[hard] for a in trial]
+                solved = self.solved(part, *trial[:3])
+                found = (np.concatenate([solved, new[hard, self.linears :]], axis=1), *residual(self.system, part, solved, None, trial[0]))
+                mine = found[-1] < best[-1][hard]
+                for old, other in zip(best, found):
+                    old[hard[mine]] = other[mine]
+                accepted[hard[mine]] = True
         return (*best, accepted)
 
-    def solved(self, target, phi, r):
-        """The linear parameters at a trial's basis, weighted by its residuals."""
-        weight = target.count_SN * target.root_N**2 * np.ones_like(r)
-        if np.isfinite(target.delta):
-            with np.errstate(invalid="ignore"):
-                weight = weight * np.minimum(1.0, target.delta / np.maximum(np.abs(r), 1e-300))
-        usable = np.isfinite(phi).all(axis=(1, 2)) & np.isfinite(r).all(axis=1)
+    def solved(self, target, phi, prediction, r):
+        """The linear parameters at a trial's basis: one reweighted step of their own."""
+        with np.errstate(all="ignore"):
+            root = target.root_N / prediction if target.log else target.root_N
+            weight = target.count_SN * root**2 * (np.minimum(1.0, target.delta / np.maximum(np.abs(r), 1e-300)) if np.isfinite(target.delta) else np.ones_like(r))
+            aim = prediction - r / root if target.log else np.broadcast_to(target.y_SN, r.shape)
+        usable = np.isfinite(phi).all(axis=(1, 2)) & np.isfinite(weight).all(axis=1)
         if not usable.all():
-            phi, weight = np.where(usable[:, None, None], phi, 0.0), np.where(usable[:, None], weight, 1.0)
-        return _linear(phi, np.broadcast_to(target.y_SN, r.shape), weight, self.system.linear_bounds)
+            phi, weight, aim = np.where(usable[:, None, None], phi, 0.0), np.where(usable[:, None], weight, 1.0), np.where(usable[:, None], aim, 0.0)
+        return _linear(phi, aim, weight, self.system.linear_bounds)
 
 
 def _keep(best, trial):
