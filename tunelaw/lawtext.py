@@ -46,7 +46,7 @@ def cells(laws) -> tuple[list[str], list[list[str]]]:
     body = []
     for law in laws.laws:
         held = law.entry["held_out_error"]["all"]
-        fitted = law.refused and f"refused: {law.refused}" or ", ".join(f"{name} {p}" for name, p in law.parameters.items())
+        fitted = f"refused: {law.refused}: {law.reason}" if law.refused else ", ".join(f"{name} {p}" for name, p in law.parameters.items())
         error = "" if law.entry["fit_error"] is None else f"{law.entry['fit_error']:.4g}"
         warned = " ".join(dict.fromkeys(w["id"] for w in law.warnings))
         body.append([*(str(getattr(law, name)) for name in listed), fitted, error, "" if held is None else f"{held:.4g}", warned])
@@ -56,7 +56,7 @@ def cells(laws) -> tuple[list[str], list[list[str]]]:
 
 
 def renderables(laws):
-    """A LawSet for rich: one line of summary, then the table."""
+    """A LawSet for rich: one line of summary, the laws, what predicts held-out cells best, where methods cross."""
     from rich.text import Text
 
     from tunelaw.show import table
@@ -67,6 +67,63 @@ def renderables(laws):
     for row in body:
         made.add_row(*(Text(cell) for cell in row))
     yield made
+    yield from (Text(line) for line in headlines(laws))
+    header, body = meetings(laws)
+    if body:
+        made = table(*header)
+        for row in body:
+            made.add_row(*(Text(cell) for cell in row))
+        yield made
+
+
+def headlines(laws) -> list[str]:
+    """What predicts the held-out cells best, a line for each place."""
+    from reports.lawbook import BASELINE_WORDS
+
+    out = []
+    for place in laws["headline"]:
+        name = " ".join(str(word) for word in (place["task"], place["method"]) if word) or place["response"]
+        best: dict[str, dict] = {}
+        for candidate in sorted((c for c in place["candidates"] if c["held_out_error"]["all"] is not None), key=lambda c: -c["held_out_error"]["all"]):
+            best[candidate["kind"]] = candidate
+        off = {kind: f"{BASELINE_WORDS.get(c['name'], c['name']) if kind == 'baseline' else c['name']} {c['held_out_error']['all']:.4g}" for kind, c in best.items()}
+        where = f"{name}, {place['factor']}" if len({h["factor"] for h in laws["headline"]}) > 1 else name
+        if place["kind"] == "form":
+            against = f"; the best baseline, {off['baseline']}" if "baseline" in off else ""
+            out.append(f"{where}: the {place['winner']} law is headlined, off by {place['held_out_error']:.4g} on {place['cells']} held-out cells{against}.")
+        elif place["kind"] == "baseline":
+            against = f"; the best law, {off['form']}" if "form" in off else ""
+            out.append(f"{where}: no law is headlined. A baseline ({off['baseline']}) is nearest on {place['cells']} held-out cells{against}.")
+    silent = [place for place in laws["headline"] if place["kind"] == "none"]
+    if silent:
+        out.append(f"{'Nothing' if len(silent) == len(laws['headline']) else str(len(silent)) + ' places: nothing'} is headlined: {silent[0]['reason']}.")
+    return out
+
+
+def meetings(laws) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of where each two methods meet, from the runs and from the laws, at every level."""
+    found: dict[tuple, dict[str, list[str]]] = {}
+    for c in laws.crossings:
+        if c["second"] == "none":
+            continue
+        at = f"{c['factor']} {c['at_name']}" if c["at_name"] else ""
+        key = (c["task"], c["response"], at, f"{c['first']} / {c['second']}", c["cost"])
+        found.setdefault(key, {"data": [], "laws": []})[c["source"]].append(event(c))
+    rows = [[*key, "; ".join(words["data"]), "; ".join(words["laws"])] for key, words in found.items()]
+    header = ["task", "response", "at", "methods", "equal", "from the runs", "from the laws"]
+    used = [k for k in range(len(header)) if k == 3 or (k > 4 and any(row[k] for row in rows)) or len({row[k] for row in rows}) > 1]
+    return [header[k] for k in used], [[row[k] for k in used] for row in rows]
+
+
+def event(c: dict) -> str:
+    """One comparison of laws.json in words: `full overtakes lora at 1,064 [947, 1,203]`."""
+    if c["examples"]:
+        ends = [c["examples"][side] for side in ("low", "high")]
+        at = f"at {c['examples']['value']:,.0f}" + ("" if None in ends else f" [{ends[0]:,.0f}, {ends[1]:,.0f}]") + ("" if c["inside"] else ", outside the data")
+        return f"{c['leader']} {'overtakes ' + c['leader_before'] if c['kind'] == 'crossing' and c['leader_before'] else 'leads from a tie on'} {at}"
+    if c["kind"] == "refused":
+        return f"refused: {c['refused']}"
+    return f"{c['leader']} leads" if c["leader"] else "a tie"
 
 
 def law_table(law):

@@ -91,34 +91,14 @@ def leaves(value, path: str = ""):
 
 
 def laws(fitted: dict) -> None:
-    """The headline and a table of laws.json."""
-    from rich.text import Text
+    """What laws.json holds: the laws, what is headlined, where methods meet."""
+    from tunelaw.lawset import LawSet
+    from tunelaw.lawtext import renderables
 
     out = console()
-    for line in fitted.get("headline", []):
-        out.print(line if isinstance(line, str) else line.get("text", str(line)), markup=False)
-    made = table("task", "method", "response", "factor", "form", "parameters", "fit", "held out", "", right=("fit", "held out"))
-    for law in fitted["laws"]:
-        made.add_row(*(Text(cell) for cell in law_row(law)))
-    out.print(made)
-
-
-def law_row(law: dict) -> list[str]:
-    """One law as cells of text."""
-    names = [str(law.get(name) or "") for name in ("task", "method", "response", "factor", "form")]
-    if law.get("refused"):
-        return [*names, f"refused: {law['refused']}: {law.get('reason', '')}", "", "", ""]
-    parameters = ", ".join(f"{name} {number(p['value'])}{interval(p)}" for name, p in (law.get("parameters") or {}).items())
-    held_out = (law.get("held_out_error") or {}).get("all")
-    warnings = " ".join(w if isinstance(w, str) else w.get("id", "") for w in law.get("warnings") or [])
-    return [*names, parameters, number(law.get("fit_error")), number(held_out), warnings]
+    for part in renderables(LawSet.of(fitted)):
+        out.print(part)
 
 
 def number(value) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def interval(parameter: dict) -> str:
-    if parameter.get("low") is None or parameter.get("high") is None:
-        return ""
-    return f" [{number(parameter['low'])}, {number(parameter['high'])}]"
