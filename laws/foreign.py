@@ -70,6 +70,7 @@ def fit_foreign(
     from laws.engine import fit_table
 
     laws = fit_table(table, request)
+    laws["request"]["symbols"] = dict(factors)  # what the user called each column, where the law itself says X
     laws["warnings"][:0] = read.warnings
     return laws
 
