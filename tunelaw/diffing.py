@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tunelaw import errors
-from tunelaw.show import console, number, quantity, table
+from tunelaw.show import console, number, table
 
 
 def kind_of(path: Path) -> str:
@@ -161,7 +161,9 @@ def _spread(value: dict, signed: bool = True) -> str:
 
 
 def _place(at: dict) -> str:
-    return ", ".join(f"{name} {quantity(value)}" for name, value in at.items())
+    from reports.numbers import short
+
+    return ", ".join(f"{name} {short(value)}" for name, value in at.items())
 
 
 def _test(test: dict) -> str:

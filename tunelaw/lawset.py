@@ -27,10 +27,14 @@ class Parameter(NamedTuple):
 
 
 class Law:
-    """One fitted law. `entry` is what laws.json holds of it, `draws` [S, parameters] or None, in the order of `parameters`."""
+    """One fitted law. `entry` is what laws.json holds of it, `draws` [S, parameters] or None, in the order of `parameters`.
 
-    def __init__(self, entry: dict, draws=None):
+    `called` {symbol: column} is what the request called the columns: a law of one factor says X where the request may have said N.
+    """
+
+    def __init__(self, entry: dict, draws=None, called: dict | None = None):
         self.entry = entry
+        self._called = {s: c for s, c in (called or {}).items() if c in entry["symbols"].values() and s not in entry["symbols"]}
         self.draws = None if draws is None else np.asarray(draws)
         self.id, self.form, self.expression = entry["id"], entry["form"], entry["expression"]
         self.task, self.method, self.response, self.factor, self.group = (entry[name] for name in PLACE)
@@ -54,14 +58,14 @@ class Law:
 
         A number for numbers, an array for arrays, a Series for a DataFrame. Raises LawError where a factor is missing or not positive.
         """
-        at, index = _factors(at, factors)
+        at, index = self._factors(at, factors)
         return _shaped(room.predict(self.entry, at).value, index)
 
     def interval(self, at=None, level: float = LEVEL, **factors):
         """(low, high) of the law's mean curve at `at`; as `predict`. It takes the base models at hand as given."""
         if not 0 < level < 1:
             raise LawError(f"level={level!r}: a share between 0 and 1 is needed, as in 0.95")
-        at, index = _factors(at, factors)
+        at, index = self._factors(at, factors)
         if self.draws is None:
             _ = room.predict(self.entry, at)  # a refused law or a missing factor is said first
             raise LawError(f"{self.name}: this law has no draws, so it has no intervals; fit with intervals other than none, and load laws.json from a folder that holds laws.draws.npz")
@@ -70,7 +74,7 @@ class Law:
 
     def outside(self, at=None, **factors) -> dict[str, float]:
         """How many times beyond the fitted data each factor lies, by column; 1.0 inside."""
-        at, _ = _factors(at, factors)
+        at, _ = self._factors(at, factors)
         out = {}
         for symbol, column in self.entry["symbols"].items():
             given, ends = at.get(column, at.get(symbol)), self.range.get(column)
@@ -78,6 +82,11 @@ class Law:
                 values = np.asarray(given, float)
                 out[column] = float(max(np.max(values) / ends[1], ends[0] / np.min(values), 1.0))
         return out
+
+    def _factors(self, at, more: dict):
+        """(factors by column or symbol as a dict, index of the DataFrame that they came from or None)."""
+        found, index = _factors(at, more)
+        return {self._called.get(name, name): value for name, value in found.items()}, index
 
     def plot(self, to=None):
         """The law with its data and band as a Plot (SVG); `to`: the data size up to which it is drawn."""
@@ -122,7 +131,8 @@ class LawSet(room.Laws):
     @property
     def laws(self) -> list[Law]:
         """Every law, the refused ones too, in the order of laws.json."""
-        return [Law(entry, self.draws.get(entry["id"])) for entry in self["laws"]]
+        called = self.get("request", {}).get("symbols")
+        return [Law(entry, self.draws.get(entry["id"]), called) for entry in self["laws"]]
 
     @property
     def crossings(self) -> list[dict]:
