@@ -1,174 +1,132 @@
-"""Intervals from draws: a parametric bootstrap with an uncertain scale for small designs, a bootstrap of cells within levels for large ones.
+"""Intervals that hold: which method fits a design, the limits of every parameter, and what is said where the data cannot say.
 
-Every draw redoes every stage. All intervals hold for the base models and data subsets at hand ("given these base models").
-- `residual` (small designs): responses are drawn around the fit with a scale that is itself drawn from its chi-square distribution with
-  points - parameters degrees of freedom, so that the spread of the draws is that of Wald-t, bounds and curvature included.
-- `hierarchical` (20 cells and 5 levels or more): cells are drawn with replacement within each level of the other factors. A cell's mean
-  already carries the noise of its seeds, so seeds are not drawn a second time (that would count them twice).
-- `wald`: normal-theory draws from the covariance, for tables too large to fit a thousand times.
+All limits hold for the base models at hand ("given these base models"); those for new base models stand beside them from six bases on.
+Data subsets are no such condition: what their luck adds is estimated (`laws.effects`) and widens the limits.
+- `profile` (fits in one stage): limits where the profile likelihood has risen by Student's t, widened by the ratio of the variance with
+  shared noise to the one without (Rotnitzky & Jewell 1990), degrees of freedom by Satterthwaite.
+- `residual`, `hierarchical`, `rows`, `wald`: central shares of draws, see `laws.drawing`; all kinds but none leave draws for bands and crossings.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from laws import drawing
+from laws.drawing import DRAWS, Draws, seed_of
+from laws.effects import DOUBT, Shared, estimate, layout_of
 from laws.fitting import Procedure, Solution
-from laws.solve import Target, residual
+from laws.profile import Profile
+from laws.sandwich import influence, logs_of, sandwich
 
-DRAWS = 1000
 LEVEL = 0.95
 SMALL_CELLS = 20
 SMALL_LEVELS = 5
 HUGE = 4000  # points beyond which draws come from the covariance
-KINDS = ("auto", "residual", "hierarchical", "wald", "none")
+KINDS = ("auto", "profile", "residual", "hierarchical", "rows", "wald", "none")
 GIVEN = "these base models"
+NEW_BASES = 6  # base models from which on limits for new ones are given
+BASE_PARAMETERS = 4  # degrees of freedom that a law takes from the base models
 
 
 @dataclass
-class Draws:
-    """Draws of each law of a procedure, {label: [S, q]}, and how they were made."""
+class Uncertainty:
+    """What is known about one law's parameters: `parameters` {name: {low, high, se, side}}, `about` goes into the entry's `intervals`."""
 
     kind: str
-    values: dict[str, np.ndarray]
+    parameters: dict[str, dict]
+    draws: np.ndarray | None
+    covariance: np.ndarray | None
+    about: dict
+    doubts: list[dict] = field(default_factory=list)
 
 
-def seed_of(*names) -> np.random.Generator:
-    """A random generator that depends on names alone: the same table and request give the same draws."""
-    digest = hashlib.sha256("\x1f".join(map(str, names)).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+def choose(kind: str, cells: int, levels: int, points: int, stages: int = 1) -> str:
+    """The kind of intervals: what was asked, or by the size of the design; a profile needs a fit in one stage."""
+    small = cells < SMALL_CELLS or levels < SMALL_LEVELS
+    if kind == "auto":
+        kind = "wald" if points > HUGE else "profile" if small or stages == 1 and points <= PROFILED else "hierarchical"
+    return "residual" if kind == "profile" and stages > 1 else kind
 
 
-def choose(kind: str, cells: int, levels: int, points: int) -> str:
-    """The kind of draws: what was asked, or by the size of the design."""
-    if kind != "auto":
-        return kind
-    if points > HUGE:
-        return "wald"
-    return "residual" if cells < SMALL_CELLS or levels < SMALL_LEVELS else "hierarchical"
+PROFILED = 400  # points up to which a fit in one stage is profiled
 
 
 def draw(procedure: Procedure, first: Solution, later: dict[str, Solution], kind: str, rng: np.random.Generator, count: int = DRAWS) -> Draws:
-    """Draws of all laws of a fitted procedure."""
+    """Draws of all laws of a fitted procedure, shared noise left out."""
     if kind == "wald":
-        return Draws(kind, _wald(procedure, first, later, rng, count))
-    laws = {("first", law.label): law for law in procedure.first}
-    laws.update({law.label: law for law in procedure.second})
-    fitted = _fitted(procedure, first, later)
-    pool = sorted({c for law in laws.values() for c in law.cells})
-    where = {c: i for i, c in enumerate(pool)}
+        matrices = [covariance(procedure, first, later, i, None) for i in range(len(procedure.laws))]
+        return Draws(kind, drawing.wald(procedure, first, later, matrices, rng, count))
     if kind == "hierarchical":
-        counts = _counts(laws, where, len(pool), rng, count)
-        y = {name: law.y_N[None] for name, law in laws.items()}
-        own = {law.label: counts[:, [where[c] for c in law.cells]] for law in laws.values()}
-        return Draws(kind, procedure.redo(y, own, later))
-    scale = _scales(procedure, first, later, fitted)
-    noise_SC = rng.standard_normal((count, len(pool)))
-    chi_S = {}
-    y = {}
-    for name, law in laws.items():
-        sigma, df = scale[name]
-        if df not in chi_S:
-            chi_S[df] = np.sqrt(df / rng.chisquare(df, count))
-        error_SN = noise_SC[:, [where[c] for c in law.cells]] * (sigma * chi_S[df])[:, None] / law.root_N
-        y[name] = fitted[name] * np.exp(error_SN) if procedure.log else fitted[name] + error_SN
-    return Draws(kind, procedure.redo(y, None, later))
+        return Draws(kind, drawing.hierarchical(procedure, first, later, rng, count))
+    return Draws(kind, drawing.parametric(procedure, first, later, rng, count))
 
 
-def _fitted(procedure, first, later) -> dict:
-    """Predictions at the fitted points: {("first", label): [n]} and, for second-stage laws, {label: [n]}."""
-    target = Target(procedure.y_N[None], procedure.root_N, np.ones((1, len(procedure.y_N))), procedure.delta, procedure.log)
-    _, prediction, _, _ = residual(procedure.system, target, first.linear_L[None], first.theta_P[None])
-    out = {("first", law.label): prediction[0, rows] for law, rows in zip(procedure.first, procedure.system.rows)}
-    for law in procedure.second:
-        solution = later[law.label]
-        out[law.label] = np.einsum("nl,l->n", solution.system.basis(solution.theta_P[None])[0], solution.linear_L)
-    return out
+def judge(request: dict, procedure: Procedure, first: Solution, later: dict, cells: dict, names: tuple) -> dict[str, Uncertainty]:
+    """The uncertainty of each law that comes out, by label.
 
-
-def _scales(procedure, first, later, fitted) -> dict:
-    """For each law (sigma of a weight-1 residual, degrees of freedom)."""
-    out = {}
-    r = _residuals(procedure, np.concatenate([fitted["first", law.label] for law in procedure.first]), procedure.y_N, procedure.root_N)
-    df = max(1, len(r) - procedure.system.size)
-    sigma = float(np.sqrt(np.sum(r**2) / df))
-    for law in procedure.first:
-        out["first", law.label] = (sigma, df)
-    for law in procedure.second:
-        if any(law.label == other.label for other in procedure.first):
-            out[law.label] = (sigma, df)
-            continue
-        r = _residuals(procedure, fitted[law.label], law.y_N, law.root_N)
-        own = max(1, len(r) - (len(law.block.form.parameters) - len(procedure.held)))
-        out[law.label] = (float(np.sqrt(np.sum(r**2) / own)), own)
-    return out
-
-
-def _residuals(procedure, prediction, y, root):
-    return root * (np.log(y) - np.log(prediction) if procedure.log else y - prediction)
-
-
-def _counts(laws, where, size, rng, count) -> np.ndarray:
-    """How often each cell is drawn, [S, cells]: with replacement within each stratum (all factors but D equal).
-
-    One fewer is drawn than a stratum has: with as many the spread is too small by (n - 1) / n (Rao & Wu 1988).
+    `cells` {label: the cells behind its points, in their order}, `names` what the random numbers depend on. `request` has `intervals`,
+    `data` (the column of the data size), and maybe `draws` (their number) and `resamples` (rows [S, R]).
     """
-    stratum = {}
-    for law in laws.values():
-        for cell, s in zip(law.cells, law.strata):
-            stratum[where[cell]] = s
-    out = np.zeros((count, size))
-    for name in sorted(set(stratum.values())):
-        members = np.array(sorted(i for i, s in stratum.items() if s == name))
-        drawn = len(members) - 1 if len(members) > 2 else len(members)
-        out[:, members] = rng.multinomial(drawn, np.full(len(members), 1 / len(members)), size=count)
-    return out
-
-
-def _wald(procedure, first, later, rng, count) -> dict:
+    stages = 2 if procedure.second else 1
+    levels = min((len(np.unique(v)) for law in procedure.laws for v in law.block.factors.values()), default=0)
+    every = {c for law in drawing.laws_of(procedure).values() for c in law.cells}
+    kind = choose(request["intervals"], len(every), levels, len(procedure.y_N), stages)
+    data = {label: np.array([c.factors.get(request["data"], 1.0) for c in own]) for label, own in cells.items()}
+    profile = drawing.profile_of(procedure, first)
+    shared = None
+    if len(procedure.y_N) <= HUGE and kind != "rows":
+        fitted = [c for law in procedure.first for c in cells[law.label]]
+        free = np.flatnonzero(~profile.active_Q)
+        jacobian = profile.jacobian_NQ[:, free] / procedure.root_N[:, None]
+        shared = estimate(layout_of(fitted, request["data"], procedure.log), profile.r[0] / procedure.root_N, procedure.root_N, jacobian, profile.sigma)
+    values = _draws(request, procedure, first, later, cells, kind, data, shared, profile, names)
     out = {}
     for index, law in enumerate(procedure.laws):
-        matrix = covariance(procedure, first, later, index, None)
-        form = law.block.form
-        if law.label in later:
-            solution = later[law.label]
-            point = solution.system.user(solution.linear_L[None], solution.theta_P[None])[0][0]
+        label = law.label
+        draws = None if values is None else values[label]
+        matrix = covariance(procedure, first, later, index, draws, profile, shared)
+        about = {"kind": kind, "level": LEVEL, "draws": 0 if draws is None else len(draws), "given": GIVEN}
+        found = Uncertainty(kind, {}, draws, matrix, about)
+        if kind == "profile":
+            _profiled(found, profile, index, shared)
         else:
-            point = procedure.system.user(first.linear_L[None], first.theta_P[None])[index][0]
-        if matrix is None:
-            out[law.label] = np.repeat(point[None], count, axis=0)
-            continue
-        logs = np.array([n in form.linear and n != "E" for n in form.parameters])
-        free = np.flatnonzero(np.isfinite(np.diag(matrix)))
-        start = np.where(logs, np.log(np.maximum(point, 1e-300)), point)
-        draws = np.repeat(start[None], count, axis=0)
-        vals, vectors = np.linalg.eigh(matrix[np.ix_(free, free)])
-        draws[:, free] += rng.standard_normal((count, len(free))) @ (vectors * np.sqrt(np.maximum(vals, 0))).T
-        draws = np.where(logs, np.exp(draws), draws)
-        if "E" in form.parameters:
-            e = form.parameters.index("E")
-            draws[:, e] = np.maximum(draws[:, e], 0.0)
-        out[law.label] = draws
+            _drawn(found, law, draws, kind)
+        _bases(found, profile, index, shared, stages, kind)
+        _doubts(found, law, profile, index, shared, stages)
+        out[label] = found
     return out
 
 
-def covariance(procedure: Procedure, first: Solution, later: dict, index: int, draws: np.ndarray | None) -> np.ndarray | None:
-    """Covariance [q, q] of (log of linear parameters but E, exponents, E); NaN rows for what lies on its bound.
+def _draws(request, procedure, first, later, cells, kind, data, shared, profile, names) -> dict | None:
+    if kind == "none":
+        return None
+    count = request.get("draws") or DRAWS
+    rng = seed_of(*names)
+    if kind == "rows":
+        members = {label: [c.rows for c in own] for label, own in cells.items()}
+        values = {label: [c.values for c in own] for label, own in cells.items()}
+        return drawing.rows(procedure, later, rng, count, members, values, request.get("resamples"))
+    if kind == "wald":
+        matrices = [covariance(procedure, first, later, i, None, profile, shared) for i in range(len(procedure.laws))]
+        return drawing.wald(procedure, first, later, matrices, rng, count)
+    if kind == "hierarchical":
+        return drawing.hierarchical(procedure, first, later, rng, count, shared, data)
+    return drawing.parametric(procedure, first, later, rng, count, shared, data)
 
-    Huber's asymptotic covariance with a sandwich over the points (HC1) where the laws were fitted at once; from the draws where there
-    were two stages or where too few residuals lie within delta to say.
+
+def covariance(procedure: Procedure, first: Solution, later: dict, index: int, draws: np.ndarray | None, profile: Profile | None = None, shared=None) -> np.ndarray | None:
+    """Covariance [q, q] of (logarithm of the linear parameters but E, the others, E); NaN rows for what lies on its bound.
+
+    The sandwich where the laws were fitted at once, from the draws where there were two stages.
     """
     law = procedure.laws[index]
-    form = law.block.form
-    logs = np.array([n in form.linear and n != "E" for n in form.parameters])
     if not procedure.second:
-        matrix = _sandwich(procedure, first, index)
-        if matrix is not None:
-            return matrix
+        return sandwich(profile or drawing.profile_of(procedure, first), index, shared)
     if draws is None:
         return None
+    logs = logs_of(law.block.form)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(logs, np.log(draws), draws)
     fixed = ~np.all(np.isfinite(values), axis=0) | (np.ptp(draws, axis=0) == 0)
@@ -179,53 +137,164 @@ def covariance(procedure: Procedure, first: Solution, later: dict, index: int, d
     return matrix
 
 
-def _sandwich(procedure, first: Solution, index: int) -> np.ndarray | None:
-    system = procedure.system
-    target = Target(procedure.y_N[None], procedure.root_N, np.ones((1, len(procedure.y_N))), procedure.delta, procedure.log)
-    phi, prediction, r, _ = residual(system, target, first.linear_L[None], first.theta_P[None])
-    jacobian = np.concatenate([phi, system.slope(phi, first.linear_L[None])], axis=2)[0] * procedure.root_N[:, None]
-    if procedure.log:
-        jacobian = jacobian / prediction[0][:, None]
-    low, high = system.exponent_bounds
-    inner = np.concatenate([first.linear_L > 0, (first.theta_P > low) & (first.theta_P < high)])
-    points, size = len(jacobian), int(inner.sum())
-    if points <= size:
+@dataclass
+class Width:
+    """How far a reported parameter spreads: variance without shared noise, with it, with new base models too, degrees of freedom."""
+
+    plain: float
+    total: float
+    new: float
+    df: float
+
+
+def _width(profile: Profile, index: int, j: int, log: bool, shared: Shared | None) -> Width:
+    """The spread of one parameter; of one on its bound as if it were free."""
+    own = profile.at.own(index, j)[0]
+    k = profile.gradient(profile.best_Q[None], index, j, log)
+    inverse = profile.inverse(own if profile.active_Q[own] and not profile.at.fixed_Q[own] else None)
+    plain = float((k @ inverse @ k.T)[0, 0]) * profile.efficient_sigma**2
+    if shared is None or plain <= 0:
+        return Width(plain, plain, plain, profile.df)
+    moved = influence(profile, k, inverse)[0]
+    mine = plain * shared.own
+    added, doubt = shared.variance(moved) if shared.parts else (0.0, 0.0)
+    total = max(mine + added, 1e-300)
+    df = 2 * total**2 / (2 * mine**2 / profile.df + doubt) if doubt > 0 else profile.df
+    return Width(plain, total, total + shared.base_variance(moved), float(np.clip(df, 1.0, profile.df)))
+
+
+def quantile(df: float, tail: float) -> float:
+    """The upper quantile of Student's t that leaves `tail` above."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, 1 - tail))
+
+
+def _profiled(found: Uncertainty, profile: Profile, index: int, shared: Shared | None) -> None:
+    """Limits of every parameter from the profile, given these bases and, from six bases on, for new ones."""
+    form = profile.system.blocks[index].form
+    logs = logs_of(form)
+    tail = (1 - LEVEL) / 2
+    wanted, heights = [], []
+    new = _new_bases(profile, shared)
+    for j in range(len(form.parameters)):
+        width, side = _width(profile, index, j, bool(logs[j]), shared), _side(profile, index, j)
+        wishes = {}
+        for wish, variance, df in [("given", width.total, width.df)] + ([("new", width.new, new)] if new else []):
+            t = quantile(df, 2 * tail if side else tail) * (np.sqrt(variance / width.plain) if width.plain > 0 else 1.0)
+            wishes[wish] = (None if side == "upper" else t, None if side == "lower" else t)
+        wanted.append((index, j, bool(logs[j])))
+        heights.append(wishes)
+    if profile.sigma <= 0:
+        limits = [{} for _ in wanted]
+    else:
+        limits = profile.limits(wanted, heights)
+    spread = {}
+    for j, (name, ends) in enumerate(zip(form.parameters, limits)):
+        side = _side(profile, index, j)
+        entry = _ends(form, name, logs[j], ends.get("given"), side, profile, index, j)
+        if found.draws is not None:
+            entry["se"] = float(np.std(found.draws[:, j], ddof=1))
+        found.parameters[name] = entry
+        if new:
+            spread[name] = {e: v for e, v in _ends(form, name, logs[j], ends.get("new"), side, profile, index, j).items() if e in ("low", "high")}
+    if new:
+        found.about["new_bases"] = {"bases": shared.layout.bases, "df": new, "parameters": spread}
+
+
+def _side(profile: Profile, index: int, j: int) -> str | None:
+    """upper or lower where the parameter lies on its bound: the side that its one-sided limit is on."""
+    own = profile.at.own(index, j)[0]
+    if not profile.active_Q[own] or profile.at.low_Q[own] == profile.at.high_Q[own]:
         return None
-    # the share of residuals within delta is the curvature of Huber's loss; where few are, it is read off a wider window
-    width = max(procedure.delta, float(np.quantile(np.abs(r[0]), 0.3)))
-    if width > procedure.delta and points <= HUGE:
-        return None
-    curvature = float(np.mean(np.abs(r[0]) <= width)) * min(1.0, procedure.delta / width)
-    j = jacobian[:, inner]
-    psi = np.clip(r[0], -procedure.delta, procedure.delta)
-    unit = np.sqrt(np.sum(j**2, axis=0))
-    try:
-        bread = np.linalg.inv((j / unit).T @ (j / unit)) / np.outer(unit, unit) / curvature
-    except np.linalg.LinAlgError:
-        return None
-    matrix = bread @ (j.T * psi**2) @ j @ bread * points / (points - size)
-    # to the user's parameters: log A (normalised and user's differ by sum of exponent x centre), exponents, E
-    form = system.blocks[index].form
-    full = np.full((system.size, system.size), np.nan)
-    full[np.ix_(np.flatnonzero(inner), np.flatnonzero(inner))] = matrix
-    change = np.zeros((len(form.parameters), system.size))
-    dead = np.zeros(len(form.parameters), bool)
-    linears = len(system.linear)
-    for k, term in enumerate(form.terms):
-        row, column = form.parameters.index(term.linear), system.linear_index[index][k]
-        dead[row] = not inner[column]
-        change[row, column] = 1.0 if term.linear == "E" else 1.0 / max(first.linear_L[column], 1e-300)
-        for symbol, exponent in term.powers:
-            change[row, linears + system.exponent_index[index][form.exponents.index(exponent)]] += system.centres[index][symbol]
-    for i, exponent in enumerate(form.exponents):
-        column = linears + system.exponent_index[index][i]
-        row = form.parameters.index(exponent)
-        change[row, column] = 1.0
-        dead[row] = not inner[column]
-    out = change @ np.nan_to_num(full) @ change.T
-    out[dead] = np.nan
-    out[:, dead] = np.nan
+    return "upper" if profile.best_Q[own] <= profile.at.low_Q[own] + 1e-9 * max(1.0, abs(profile.at.low_Q[own])) else "lower"
+
+
+def _ends(form, name, log, ends, side, profile, index, j) -> dict:
+    """{low, high, side, open}: limits in the user's units; `open` names the ends at which the data say nothing."""
+    value = float(profile.report(profile.best_Q[None], index, j, False)[0])
+    low_bound, high_bound = form.bound(name)
+    if ends is None:
+        return {"low": value, "high": value} if profile.sigma <= 0 else {"low": None, "high": None}
+    out: dict = {}
+    open_ends = []
+    for end, limit, bound, key in ((0, ends[0], low_bound, "low"), (1, ends[1], high_bound, "high")):
+        if limit is None:
+            out[key] = value
+        elif limit.found:
+            out[key] = float(np.exp(min(limit.value, 700.0))) if log else limit.value
+        else:
+            out[key] = bound if np.isfinite(bound) else None
+            open_ends.append(key)
+    if side:
+        out["side"] = side
+    if open_ends:
+        out["open"] = open_ends
     return out
+
+
+def _drawn(found: Uncertainty, law, draws: np.ndarray | None, kind: str) -> None:
+    """Limits of every parameter as central shares of the draws; one-sided where the fit lies on a bound."""
+    form = law.block.form
+    tail = (1 - LEVEL) / 2
+    for j, name in enumerate(form.parameters):
+        if draws is None:
+            found.parameters[name] = {"low": None, "high": None}
+            continue
+        column = draws[:, j]
+        low, high = (float(v) for v in np.quantile(column, [tail, 1 - tail]))
+        found.parameters[name] = {"low": low, "high": high, "se": float(np.std(column, ddof=1))}
+
+
+def _new_bases(profile: Profile, shared: Shared | None) -> int:
+    """Degrees of freedom of limits for new base models; 0 where they are unknown."""
+    if shared is None or shared.layout.bases < NEW_BASES or profile.points < 1.5 * shared.layout.bases or shared.base_p is None:
+        return 0
+    return shared.layout.bases - BASE_PARAMETERS
+
+
+def _bases(found: Uncertainty, profile: Profile, index: int, shared: Shared | None, stages: int, kind: str) -> None:
+    """What is said about new base models and about the luck of data subsets."""
+    if shared is not None and shared.layout.bases > 0:
+        found.about["subsets"] = {"deviation": float(np.sqrt(np.max(np.diag(shared.subset), initial=0.0))), "from": "seeds" if shared.known else "residuals"}
+        if not shared.known:
+            found.about["subsets"]["unknown"] = "one seed a cell: luck of a subset that lasts over the data sizes cannot be told from the law"
+    if "new_bases" in found.about or kind == "none":
+        return
+    bases = None if shared is None else shared.layout.bases
+    if bases is None:
+        reason = "pairs were drawn as they are" if kind == "rows" else f"more than {HUGE} points"
+    elif bases < NEW_BASES:
+        reason = f"{bases} base model{'s' * (bases != 1)}; from {NEW_BASES} on an interval for new ones can be given"
+    elif not _new_bases(profile, shared):
+        reason = "most base models have one cell, which does not tell their luck from that of a run"
+    else:
+        reason = f"{kind} intervals do not tell it; ask for profile" if stages == 1 else "laws that were fitted in two stages"
+    found.about["new_bases"] = {"unknown": reason}
+
+
+def _doubts(found: Uncertainty, law, profile: Profile, index: int, shared: Shared | None, stages: int) -> None:
+    """What the data do not identify, and base models that scatter around the law."""
+    form = law.block.form
+    loose = []
+    for j, name in enumerate(form.parameters):
+        entry = found.parameters[name]
+        ends = entry.get("open", [])
+        if name in form.constants and (entry.get("side") or "low" in ends or entry["low"] is not None and entry["low"] <= 0 < (entry["high"] or 0)):
+            loose.append((name, f"{name} may be anything from {entry['low'] or 0:.3g} to {_shown(entry['high'])}"))
+        elif ends:
+            loose.append((name, f"{name} has no {' and no '.join({'low': 'lower', 'high': 'upper'}[e] for e in ends)} limit"))
+    if loose and found.kind != "none":
+        found.doubts.append({"id": "NOT_IDENTIFIED", "message": "; ".join(text for _, text in loose) + ": these points do not identify the law beyond them", "parameters": [n for n, _ in loose]})
+    if shared is not None and shared.base_p is not None and shared.base_p < DOUBT and shared.layout.bases < profile.points:
+        sd = np.sqrt(shared.base)
+        what = f"by about {sd:.2g}" if sd > 0 else "more than their cells' noise"
+        tail = "" if _new_bases(profile, shared) else f"; intervals hold for these {shared.layout.bases} base models alone"
+        found.doubts.append({"id": "BASE_EFFECTS", "message": f"base models scatter around the law {what} (p = {shared.base_p:.2g}){tail}", "p": shared.base_p, "deviation": float(sd)})
+
+
+def _shown(value) -> str:
+    return "anything" if value is None else f"{value:.3g}"
 
 
 def interval(values_S: np.ndarray, level: float = LEVEL) -> tuple[float, float]:

@@ -24,6 +24,8 @@ def normal_moments(sigma: float, delta: float) -> tuple[float, float, float]:
     """(E rho, E psi^2, E psi') of Huber's loss under normal residuals of deviation `sigma`."""
     from scipy.special import ndtr
 
+    if np.isinf(delta):
+        return 0.5 * sigma**2, sigma**2, 1.0
     c = delta / sigma
     within = 2 * ndtr(c) - 1
     density = np.exp(-0.5 * c * c) / np.sqrt(2 * np.pi)
@@ -146,9 +148,9 @@ class Profile:
         jacobian = np.concatenate([phi, self.system.slope(phi, linear, theta)], axis=2) * self.target.root_N[None, :, None]
         return jacobian / np.maximum(prediction, 1e-300)[:, :, None] if self.target.log else jacobian
 
-    def inverse(self) -> np.ndarray:
-        """(J'J)^-1 over the free coordinates, [Q, Q]; zero rows for what is fixed or on its bound. Weight-1 units."""
-        free = np.flatnonzero(~self.active_Q)
+    def inverse(self, besides: int | None = None) -> np.ndarray:
+        """(J'J)^-1 over the free coordinates (and one more), [Q, Q]; zero rows for what is fixed or on its bound. Weight-1 units."""
+        free = np.flatnonzero(~self.active_Q | (np.arange(len(self.active_Q)) == besides))
         out = np.zeros((len(self.best_Q),) * 2)
         j = self.jacobian_NQ[:, free]
         unit = np.sqrt(np.sum(j**2, axis=0)) + 1e-300
