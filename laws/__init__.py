@@ -1,8 +1,8 @@
 """Laws: from a table of results to fitted scaling laws, their intervals and crossings. NumPy and SciPy only."""
 
-from laws.caveats import EXPLAIN
 from laws.correlate import correlation
 from laws.engine import fit_table
+from laws.explanations import ADVICE, EXPLAIN
 from laws.foreign import fit_foreign
 from laws.forms import FORMS, Form, Term, register
 from laws.options import parse_factors
@@ -10,6 +10,6 @@ from laws.predict import LawError, Laws, Prediction, load, predict, predict_draw
 from laws.table import Table, TableError, read_table, read_trials
 
 __all__ = [
-    "EXPLAIN", "FORMS", "Form", "LawError", "Laws", "Prediction", "Table", "TableError", "Term", "correlation", "fit_foreign", "fit_table",
+    "ADVICE", "EXPLAIN", "FORMS", "Form", "LawError", "Laws", "Prediction", "Table", "TableError", "Term", "correlation", "fit_foreign", "fit_table",
     "load", "parse_factors", "predict", "predict_draws", "read_table", "read_trials", "register", "write",
 ]  # fmt: skip

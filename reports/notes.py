@@ -30,7 +30,9 @@ ADVICE = {  # the gravest first: the order in which a report shows them
 
 def advice(name):
     """What to do about a warning."""
-    return ADVICE.get(name, f"`tunelaw help {name}` says what it means and what to do.")
+    from laws import ADVICE as OF_LAWS
+
+    return ADVICE.get(name) or OF_LAWS.get(name, f"`tunelaw help {name}` says what it means and what to do.")
 
 
 def collect(measured, book, run):

@@ -7,7 +7,7 @@ import importlib.util
 
 from tunelaw.errors import CommandError
 
-ROOMS = ("compiler", "laws", "reports", "runtime.errors")  # each may hold EXPLAIN: {code: text}
+ROOMS = ("compiler", "laws", "reports", "runtime.errors")  # each may hold EXPLAIN: {code: text}, and ADVICE: {code: what to do}
 
 
 def catalogue() -> dict[str, str]:
@@ -16,7 +16,10 @@ def catalogue() -> dict[str, str]:
     for name in ROOMS:
         if importlib.util.find_spec(name.split(".")[0]) is None:
             continue  # tunelaw-laws has no compiler and no runtime
-        for code, text in getattr(importlib.import_module(name), "EXPLAIN", {}).items():
+        room = importlib.import_module(name)
+        for code, text in getattr(room, "EXPLAIN", {}).items():
+            advice = getattr(room, "ADVICE", {}).get(code)
+            text = f"{text}\nWhat to do: {advice}" if advice else text
             found[code] = f"{found[code]}\n{text}" if code in found and text not in found[code] else found.get(code, text)
     return found
 
