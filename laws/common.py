@@ -23,7 +23,7 @@ ADAPTER = ("rank", "prompt_length", "peft_parameters")
 def setting(cell: Cell) -> tuple:
     """What cells of different methods share: every factor of the base and of the data, nothing of the adapter."""
     words = tuple(part[1] for part in cell.key[3:] if part[0] == 2)
-    return (words, tuple((name, value) for name, value in sorted(cell.factors.items()) if name not in ADAPTER and value == value))
+    return (cell.task, words, tuple((name, value) for name, value in sorted(cell.factors.items()) if name not in ADAPTER and value == value))
 
 
 def correlations(cells: list[Cell]) -> dict[tuple[str, str], tuple[float, int]]:
@@ -68,33 +68,34 @@ def draws_of(data, asked: list, ids: list[str]) -> dict[str, np.ndarray]:
 
     Laws without draws of their own (`intervals: none`), or with more points than a bootstrap can redo, have none here either.
     """
-    mine = [(q, name) for q, name in zip(asked, ids) if q.draws is not None and "procedure" in q.extra]
+    cells = [c for c in data.cells if not c.held_out]
+    methods: dict[str, set] = {}
+    for c in cells:
+        methods.setdefault(c.task, set()).add(c.method)
+    several = {task for task, own in methods.items() if len(own - {"none"}) > 1}
+    procedures: dict[int, tuple] = {}
+    for q, name in zip(asked, ids):
+        if q.draws is not None and q.task in several:
+            procedures.setdefault(id(q.extra["procedure"][0]), (q, []))[1].append((q, name))
+    luck = Luck(cells, (data.name,)) if procedures else None
     out: dict[str, np.ndarray] = {}
-    for task in sorted({q.task for q, _ in mine}):
-        cells = [c for c in data.cells if c.task == task and not c.held_out]
-        if len({c.method for c in cells} - {"none"}) < 2:
+    for q, group in procedures.values():
+        procedure, first, later = q.extra["procedure"]
+        if len(procedure.y_N) > intervals.HUGE:
             continue
-        luck = Luck(cells, (task, data.name))
-        procedures: dict[int, tuple] = {}
-        for q, name in mine:
-            if q.task == task:
-                procedures.setdefault(id(q.extra["procedure"][0]), (q, []))[1].append((q, name))
-        for q, group in procedures.values():
-            procedure, first, later = q.extra["procedure"]
-            if len(procedure.y_N) > intervals.HUGE or any(k not in luck.cells for law in procedure.first + procedure.second for k in law.cells):
-                continue  # (laws that share a parameter with another task's have no luck in common)
-            values = procedure.redo(luck.responses(procedure, first, later, q.name), None, later)
-            for one, name in group:
-                out[name] = values[label(one)]
+        values = procedure.redo(luck.responses(procedure, first, later, q.name), None, later)
+        labels = {id(one): law.label for one, law in zip(q.extra["with"][0], procedure.laws)}
+        for one, name in group:
+            out[name] = values[labels[id(one)]]
     return out
 
 
 class Luck:
-    """The noise of every cell of a task in each draw: a part that all methods share at one setting, and a part of its own."""
+    """The noise of every cell in each draw: a part that all methods share at one setting, and a part of its own."""
 
     def __init__(self, cells: list[Cell], names: tuple, count: int = DRAWS):
         self.names, self.count = names, count
-        self.loading = loadings(cells)
+        self.loading = {(task, m): lam for task in sorted({c.task for c in cells}) for m, lam in loadings([c for c in cells if c.task == task]).items()}
         self.cells = {c.key: c for c in cells}
         settings = sorted({setting(c) for c in cells}, key=repr)
         self.where = {s: i for i, s in enumerate(settings)}
@@ -104,7 +105,7 @@ class Luck:
 
     def of(self, keys: list, part: float = 1.0) -> np.ndarray:
         """Standard normal noise [S, cells]; `part`: the share of a cell's deviation that is seed noise, and so can be common."""
-        lam = np.array([self.loading.get(self.cells[k].method, 0.0) * part for k in keys])
+        lam = np.array([self.loading.get((self.cells[k].task, self.cells[k].method), 0.0) * part for k in keys])
         common = self.shared_SC[:, [self.where[setting(self.cells[k])] for k in keys]]
         return lam * common + np.sqrt(1 - lam**2) * self.own_SC[:, [self.own[k] for k in keys]]
 

@@ -65,8 +65,8 @@ def examples_at(points: list, flops, low: float, high: float) -> np.ndarray:
     grid = np.geomspace(low, high, STEPS)
     cost = np.maximum.accumulate(np.log(flops_at(points, grid)))
     # a flat stretch (at least so many steps) costs one price: a hair's slope lets its largest data size be found
-    cost = cost + 1e-9 * np.arange(STEPS)
-    at = np.log(np.asarray(flops, float)) + 1e-9 * STEPS
+    cost = cost + 1e-12 * np.arange(STEPS)
+    at = np.log(np.asarray(flops, float)) + 1e-12 * STEPS
     return np.where(at < cost[0], np.nan, np.exp(np.interp(at, cost, np.log(grid))))
 
 

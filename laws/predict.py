@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from laws.forms import form_of
-from laws.intervals import LEVEL
+from laws.intervals import LEVEL, seed_of
 
 
 class LawError(ValueError):
@@ -52,6 +52,41 @@ def predict(entry: dict, factors: dict, draws=None, level: float = LEVEL) -> Pre
     tail = (1 - level) / 2
     low, high = np.quantile(drawn_SN, [tail, 1 - tail], axis=0)
     return Prediction(value, low.reshape(shape), high.reshape(shape))
+
+
+def predict_run(entry: dict, factors: dict, draws, level: float = LEVEL) -> Prediction:
+    """The law at `factors` with the interval of one new run there, not of the mean curve: seed noise and the law's own misses come on top.
+
+    Raises LawError where the law has no draws or lists no cells.
+    """
+    array = _draws_of(entry, draws)
+    noise = run_noise(entry)
+    if array is None or noise is None:
+        raise LawError("this law has no draws or lists no cells: the interval of a new run is not known")
+    value = predict(entry, factors).value
+    drawn = predict_draws(entry, factors, array)
+    sd, df = noise
+    luck = seed_of("new run", entry["id"]).standard_t(df, len(drawn)).reshape((-1,) + (1,) * (drawn.ndim - 1))
+    tail = (1 - level) / 2
+    low, high = np.quantile(drawn + sd * luck, [tail, 1 - tail], axis=0)
+    return Prediction(value, low, high)
+
+
+def run_noise(entry: dict) -> tuple[float, int] | None:
+    """(standard deviation of one run around the law, degrees of freedom): pooled seed variance plus what the law misses beyond its noise.
+
+    Without two seeds in any cell the residuals hold both. None where there are no more fitted cells than parameters.
+    """
+    cells = [c for c in entry["cells"] if not c["held_out"] and c["predicted"] is not None]
+    df = len(cells) - len(entry["parameters"])
+    if df < 1:
+        return None
+    missed = sum((c["seen"] - c["predicted"]) ** 2 for c in cells) / df
+    if any(c["se"] is None for c in cells):
+        return float(np.sqrt(missed)), df
+    seed = float(np.mean([c["se"] ** 2 * c["seeds"] for c in cells]))
+    beyond = max(0.0, missed - float(np.mean([c["se"] ** 2 for c in cells])))
+    return float(np.sqrt(seed + beyond)), df
 
 
 def predict_draws(entry: dict, factors: dict, draws) -> np.ndarray:

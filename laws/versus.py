@@ -10,7 +10,7 @@ def compare_methods(result, table, request: dict, data, asked: list, entries: li
     """Adds the comparisons of one response to `result` (crossings, costs, map, common draws)."""
     shared = common.draws_of(data, asked, [e["id"] for e in entries])
     result.draws.update({common.PREFIX + name: values for name, values in shared.items()})
-    draws = shared or {e["id"]: result.draws[e["id"]] for e in entries if e["id"] in result.draws}
+    draws = {**{e["id"]: result.draws[e["id"]] for e in entries if e["id"] in result.draws}, **shared}
     known = {(c["task"], c["method"], c["factor"], c["at"]) for c in result["costs"]}
     result["costs"] += [c for c in costs.curves_of(table, slices) if (c["task"], c["method"], c["factor"], c["at"]) not in known]
     compared = compare(slices)

@@ -254,6 +254,67 @@ def report(folder, open_it, out, as_json):
         webbrowser.open((Path(out or folder) / "report.html").absolute().as_uri())
 
 
+def about_laws(function):
+    """The options that say which laws are asked."""
+    for option in (
+        click.option("--task", help="The task, where there are several."),
+        click.option("--method", help="One method only (default: all)."),
+        click.option("--response", help="The loss (default: the first that was fitted, test_loss)."),
+        click.option("--form", help="A form or an expression (default: the headlined one)."),
+    ):
+        function = option(function)
+    return function
+
+
+@cli.command()
+@click.argument("source", metavar="LAWS", type=click.Path())
+@click.option("--at", multiple=True, metavar="FACTOR=VALUE,...", help="Where, as in model_size=s,finetuning_examples=50K.")
+@about_laws
+@common("json")
+def predict(source, at, as_json, **which):
+    """What loss the laws predict: LAWS is a laws.json or a run folder."""
+    from tunelaw import asking
+
+    found = asking.predict(source, at, **which)
+    print_json(found) if as_json else asking.show_predict(found)
+    return errors.DONE
+
+
+@cli.command()
+@click.argument("source", metavar="LAWS", type=click.Path())
+@click.option("--loss", required=True, metavar="NATS", help="The loss to reach.")
+@click.option("--for", "find", metavar="FACTOR", help="What is asked for (default: the number of examples), as in non_embedding_parameters.")
+@click.option("--at", multiple=True, metavar="FACTOR=VALUE,...", help="The other factors (default: each fitted level).")
+@click.option("--extrapolate", is_flag=True, help="Say amounts too that lie further out than the data carry the law.")
+@about_laws
+@common("json")
+def need(source, loss, find, at, extrapolate, as_json, **which):
+    """How many examples, or how large a model, a loss needs. Exit status 4 where no law gives an amount."""
+    from tunelaw import asking
+
+    found = asking.need(source, loss, at, find, extrapolate, **which)
+    print_json(found) if as_json else asking.show_need(found)
+    return asking.need_status(found)
+
+
+@cli.command()
+@click.argument("source", metavar="LAWS", type=click.Path())
+@click.option("--budget", required=True, metavar="AMOUNT", help="1e18flops (or 1EFLOP), 100usd, or 5000examples.")
+@click.option("--price", metavar="PRICE", help="Of compute, for a budget in usd: 2.5usd/EFLOP, or 3usd/hour@400TFLOP/s.")
+@click.option("--label-price", metavar="USD", help="Of one example, for a budget in usd.")
+@click.option("--max-forgetting", metavar="NATS", help="The largest rise of the loss on the base's own text.")
+@click.option("--at", multiple=True, metavar="FACTOR=VALUE", help="One model only, as in model_size=s.")
+@about_laws
+@common("json")
+def best(source, budget, price, label_price, max_forgetting, at, as_json, **which):
+    """Method, model and data for a budget of FLOPs, money or labels; ties are told as ties."""
+    from tunelaw import asking
+
+    found = asking.best(source, budget, at, price, label_price, max_forgetting, **which)
+    print_json(found) if as_json else asking.show_best(found)
+    return errors.DONE
+
+
 @cli.command()
 @click.argument("first", type=click.Path())
 @click.argument("second", type=click.Path())

@@ -12,6 +12,7 @@ KNOWN = [
     ("laws.table", "TableError", INPUT),
     ("laws.expression", "ExpressionError", INPUT),
     ("laws.diff", "NotComparable", REFUSED),  # a LawError too, so it comes first
+    ("laws.pick", "Refusal", REFUSED),
     ("laws.predict", "LawError", INPUT),
     ("reports.read", "ReportError", INPUT),
     ("runtime.errors", "RuntimeInputError", INPUT),

@@ -28,7 +28,7 @@ def table(gaps, seeds=3, noise=0.004, shared=0.05, base=2.5, sizes=(("s", 7e4),)
 
 def compare(rows, first="a", second="b"):
     result = laws.fit_table(make_table.columns(rows), {"responses": ["test_loss"], "intervals": "none"})
-    return next(c for c in result["crossings"] if c["source"] == "data" and (c["first"], c["second"]) == (first, second))
+    return next(c for c in result["crossings"] if (c["source"], c["cost"]) == ("data", "data") and (c["first"], c["second"]) == (first, second))
 
 
 def test_tie():
@@ -107,7 +107,7 @@ def test_no_common_data_is_refused():
 
 
 def test_every_level_and_pair_is_there(fitted):
-    data = [c for c in fitted["crossings"] if c["source"] == "data" and c["response"] == "test_loss"]
+    data = [c for c in fitted["crossings"] if (c["source"], c["cost"]) == ("data", "data") and c["response"] == "test_loss"]
     levels = {(c["factor"], c["at_name"]) for c in data}
     assert levels == {("non_embedding_parameters", s) for s in make_table.SIZES} | {("pretraining_tokens", n) for n in ("492K", "983K", "1.97M", "3.93M")}
     pairs = {(c["first"], c["second"]) for c in data}
