@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import fdtrc
 
+from laws import doubts, reach
 from laws.explanations import EXPLAIN, note
-from laws.fitting import fit_system
-from laws.forms import FORMS
-from laws.points import root_weights
-from laws.system import Block, System
 from laws.table import Table
 
 NATS = 0.01
@@ -30,7 +26,10 @@ def of_law(request: dict, data, q, entry: dict, table: Table, trials: Table | No
             out.append(note("FEW_LEVELS", f"{column} has {count} fitted values: {what} describes these values and does not extrapolate", factor=column, levels=count))
     if not q.refused:
         out += _of_fit(q, entry)
-        out += _separable(q, data)
+        out += _separable(q, entry)
+        out += doubts.of_law(q, entry)
+        out += reach.of_held_out(q, entry)
+        out += q.extra.get("doubts", [])
     if q.response in ("test_loss", "dev_loss"):
         out += _worse_than_base(table, q)
     out += _frozen_rate(table, trials, q)
@@ -55,30 +54,13 @@ def _of_fit(q, entry) -> list[dict]:
     return out
 
 
-def _separable(q, data) -> list[dict]:
-    """F-test of the multiplicative law against one with A and beta free at each level of X and a common E."""
-    if q.form.name != "multiplicative" or q.group != "factor" or q.extra["shared"]:
+def _separable(q, entry) -> list[dict]:
+    """NOT_SEPARABLE where the test of the entry says so."""
+    test = entry["separability"]
+    if not test or test["p"] >= 0.05:
         return []
-    x = np.array([c.factors[q.symbols["X"]] for c in q.fitted])
-    levels = np.unique(x)
-    points, free, size = len(x), len(x) - (2 * len(levels) + 1), 2 * len(levels) + 1
-    if free < 3 or len(levels) > 8:
-        return []
-    if any(len({c.factors[q.symbols["D"]] for c in q.fitted if c.factors[q.symbols["X"]] == v}) < 3 for v in levels):
-        return []
-    order = np.argsort(x, kind="stable")
-    cells = [q.fitted[i] for i in order]
-    root, y = root_weights(cells), np.array([c.mean for c in cells])
-    blocks = [Block(f"{v:g}", FORMS["power"], {"D": np.array([c.factors[q.symbols["D"]] for c in cells if c.factors[q.symbols["X"]] == v])}) for v in levels]
-    wide = fit_system(System(blocks, {"E"}), y, root, q.extra["delta"], data.log)
-    gain = max(q.extra["objective"] - wide.objective, 0.0)
-    if wide.objective <= 0:
-        return []
-    ratio = (gain / (size - 4)) / (wide.objective / free)
-    p = float(fdtrc(size - 4, free, ratio))
-    if p >= 0.05:
-        return []
-    return [note("NOT_SEPARABLE", f"a law with its own A and beta at each {q.factor} fits clearly better (p = {p:.2g}, {points} points)", p=p)]
+    p = test["p"]
+    return [note("NOT_SEPARABLE", f"a law with its own A and beta at each {q.factor} fits clearly better (p = {p:.2g}, {entry['points']} points)", p=p)]
 
 
 def _worse_than_base(table: Table, q) -> list[dict]:

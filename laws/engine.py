@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from laws import caveats
-from laws.baselines import NAMES
-from laws.compare import Slice, compare
+from laws import caveats, reach
+from laws.compare import Slice
 from laws.correlate import correlation
+from laws.entries import entry_of
+from laws.headlines import headline
 from laws.predict import Laws
 from laws.request import at_default, complete, settings_of
-from laws.roots import compare_laws
-from laws.study import answer, entry_of, gather, questions
+from laws.study import answer, gather, questions
 from laws.table import Table, TableError, as_table, read_trials
+from laws.versus import add_fronts, compare_methods
 
 VERSION = 1
 
@@ -33,7 +34,8 @@ def fit_table(table, request: dict | None = None, trials=None, provenance: dict 
         raise TableError(f"{table.source}: the table has no rows")
     request = complete(request, table)
     provenance = dict(provenance or {})
-    result = Laws(tunelaw=VERSION, headline=[], laws=[], crossings=[], correlations=[], warnings=[])
+    result = Laws(tunelaw=VERSION, headline=[], laws=[], crossings=[], map=[], costs=[], pareto=[], correlations=[], warnings=[])
+    gathered, sliced = {}, {}
     result["warnings"] += caveats.of_sweeps(trials)
     seen = {f for f in request["factors"] if len({v for v in table.numbers(f).tolist() if v > 0}) > 1}
     for factor in request["factors"]:
@@ -52,42 +54,21 @@ def fit_table(table, request: dict | None = None, trials=None, provenance: dict 
             if q.draws is not None:
                 result.draws[entry["id"]] = q.draws
         slices = slices_of(table, request, data)
-        result["crossings"] += compare(slices)
-        result["crossings"] += compare_laws(entries, result.draws, slices, request)
+        gathered[response], sliced[response] = data, slices
+        before = len(result["crossings"])
+        compare_methods(result, table, request, data, asked, entries, slices)
+        result["warnings"] += reach.of_crossings(entries, result["crossings"][before:], request["data"])
         result["warnings"] += caveats.of_table(request, data, table, provenance)
         _rankings(entries, slices, request, result)
         result["laws"] += entries
-        result["headline"] += headline(entries)
+        result["headline"] += headline(entries, [q.extra["errors"] for q in asked])
+    add_fronts(result, gathered, sliced)
     if not request["foreign"] and "test_loss" in table:
         result["correlations"] = correlation(table)
-    result["request"] = {k: request[k] for k in ("responses", "factors", "forms", "shared", "stages", "fit", "intervals", "defaults", "data")}
+    result["request"] = {k: request[k] for k in ("responses", "factors", "forms", "auto", "shared", "shared_across", "stages", "fit", "intervals", "defaults", "data")}
     result["data"] = {"test_sets": provenance.get("test_sets", {}), "tokenizer": provenance.get("tokenizer"), "digests": provenance.get("digests", {})}
     result["rows"] = len(table)
     return _plain(result)
-
-
-def headline(entries: list[dict]) -> list[dict]:
-    """For each (task, method, response, factor, group) the form or baseline with the lowest held-out error on the same cells."""
-    out = []
-    keys = dict.fromkeys((e["task"], e["method"], e["response"], e["factor"], e["group"]) for e in entries)
-    for key in keys:
-        mine = [e for e in entries if (e["task"], e["method"], e["response"], e["factor"], e["group"]) == key]
-        candidates = [
-            {"name": e["form"], "kind": "form", "law": e["id"], "refused": e["refused"], "fit_error": e["fit_error"], "held_out_error": e["held_out_error"]}
-            for e in mine
-        ]
-        for name in NAMES:
-            if name in mine[0]["baselines"]:
-                candidates.append({"name": name, "kind": "baseline", "law": None, "refused": None, **mine[0]["baselines"][name]})
-        scored = [c for c in candidates if c["held_out_error"]["all"] is not None]
-        best = min(scored, key=lambda c: c["held_out_error"]["all"]) if scored else None
-        reason = "" if best else "no cell was held out" if not mine[0]["held_out_points"] else "nothing could be fitted"
-        out.append({
-            **dict(zip(("task", "method", "response", "factor", "group"), key)), "winner": best["name"] if best else None,
-            "kind": best["kind"] if best else "none", "law": best["law"] if best else None, "held_out_error": best["held_out_error"]["all"] if best else None,
-            "cells": mine[0]["held_out_points"], "candidates": candidates, "reason": reason,
-        })  # fmt: skip
-    return out
 
 
 def slices_of(table: Table, request: dict, data) -> list[Slice]:
@@ -105,8 +86,8 @@ def slices_of(table: Table, request: dict, data) -> list[Slice]:
     for task in sorted({c.task for c in cells}):
         if len({c.method for c in tasks[task]}) < 2:
             continue
-        mine = [c for c in cells if c.task == task]
-        bases = [c for c in data.cells if c.task == task and c.method == "none"]
+        mine = [c for c in tasks[task] if c.factors.get(d, 0) > 0 and c.method != "none"]
+        bases = [c for c in tasks[task] if c.method == "none"]
         used = False
         for factor in factors:
             others = [s for s in settings if s not in request["owners"][factor]]

@@ -49,6 +49,9 @@ def law_words(book, task, method, factor, group):
     ]
     rival = min((row for row in rows if row["kind"] == "baseline"), key=lambda row: row["held_out"], default=None)
     own = min((row for row in rows if row["kind"] == "law"), key=lambda row: row["held_out"], default=None)
+    if item.get("judged_by") == "leave_largest_out":
+        what = f"the {item['winner']} law" if item["kind"] == "form" else f"a naive baseline ({item['winner']})"
+        return f"{method}: no cell was held out. With the largest levels left out, {what} was off least, by {numbers.fixed(item['choice']['error'], 4)} nats on {item['choice']['cells']} cells."
     if item.get("kind") == "form":
         against = f"; the best naive baseline ({rival['name']}) by {numbers.fixed(rival['held_out'], 4)}" if rival else ""
         return f"{method}: the {own['name']} law is headlined, off by {numbers.fixed(own['held_out'], 4)} nats on {cells_held(item)}{against}."
