@@ -137,6 +137,7 @@ class _Descent:
         self.system, self.target, self.tolerance, self.near = system, target, tolerance, near
         self.free_Q, self.low_Q, self.high_Q = free_Q, low_Q, high_Q
         self.linears = len(system.linear)
+        self.curved = not near and any(not b.form.linear for b in system.blocks)  # nothing to solve inside: valleys are bent
         self.again = self.linears > 0 and bool(np.all(free_Q == (low_Q < high_Q)))
 
     def evaluate(self, target, x_SQ):
@@ -193,6 +194,7 @@ class _Descent:
         inner = size <= target.delta
         if robust and not np.all(inner | (target.count_SN == 0)):
             matrices.append((J * (target.count_SN * inner)[:, None, :]) @ across)
+        residual_before = r.copy() if self.curved else r
         best = (x.copy(), phi, prediction, r, cost.copy())
         accepted = np.zeros(len(x), bool)
         diagonal = np.arange(x.shape[1])
@@ -206,6 +208,11 @@ class _Descent:
             trial = self.evaluate(target, new)
             best, better = _keep(best, (new, *trial))
             accepted |= better
+            if self.curved:
+                pull = self.pull(target, x, residual_before, move, J, soft, scaled, unit, free)
+                bent = np.where(self.free_Q, np.clip(x + move + pull, low, high), x)
+                best, better = _keep(best, (bent, *self.evaluate(target, bent)))
+                accepted |= better
             if len(hard):  # their linear parameters once more at the new exponents: a long step along a curved ridge
                 part, trial = target.take(hard), [a[hard] for a in trial]
                 solved = self.solved(part, *trial[:3])
@@ -215,6 +222,16 @@ class _Descent:
                     old[hard[mine]] = other[mine]
                 accepted[hard[mine]] = True
         return (*best, accepted)
+
+    def pull(self, target, x, r, move, J, soft, scaled, unit, free):
+        """The second-order part of a step along the residuals' curvature in its direction (geodesic acceleration: Transtrum & Sethna 2012)."""
+        near = self.evaluate(target, np.where(self.free_Q, np.clip(x + 0.1 * move, self.low_Q, self.high_Q), x))[2]
+        with np.errstate(all="ignore"):
+            bend = 20 * (10 * (near - r) - (move[:, None, :] @ J)[:, 0])
+        bend = np.where(np.isfinite(bend), bend, 0.0)
+        out = 0.5 * _masked_solve(scaled, -(J @ (soft * bend)[:, :, None])[:, :, 0] / unit, free, 1e-15)
+        step = move * unit
+        return np.where(np.sum(out**2, axis=1) < np.sum(step**2, axis=1), 1.0, 0.0)[:, None] * out / unit
 
     def solved(self, target, phi, prediction, r):
         """The linear parameters at a trial's basis: one reweighted step of their own."""
