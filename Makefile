@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo cuda)
 OUT ?= runs/quickstart
 
-.PHONY: quickstart test test-shared test-slow test-parity test-browser bench clean
+.PHONY: quickstart test test-shared test-slow test-parity test-browser test-laws-alone bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/tunelaw run specs/quickstart.yaml --out $(OUT)
@@ -26,6 +26,10 @@ test-parity: $(VENV)/.parity
 
 test-browser: $(VENV)/.browser
 	$(BIN)/python -m pytest -m browser
+
+# tunelaw-laws in a fresh environment: that its commands work without JAX, and how long they take
+test-laws-alone:
+	$(PYTHON) distributions/laws/prove.py $(PYTHON)
 
 bench: $(VENV)/.parity
 	$(BIN)/python benchmarks/step.py --write

@@ -161,9 +161,9 @@ def _spread(value: dict, signed: bool = True) -> str:
 
 
 def _place(at: dict) -> str:
-    from reports.numbers import short
+    from tunelaw.lawtext import amount
 
-    return ", ".join(f"{name} {short(value)}" for name, value in at.items())
+    return ", ".join(f"{name} {amount(value)}" for name, value in at.items())
 
 
 def _test(test: dict) -> str:

@@ -21,9 +21,8 @@ KNOWN = [
 ]
 
 
-# what `tunelaw-laws` leaves out, and what brings it
+# what `tunelaw-laws` leaves out
 WHOLE = ("compiler", "runtime", "specs", "jax", "jaxlib", "flax", "optax", "orbax", "yaml", "jsonschema", "sentencepiece", "tokenizers", "sacrebleu", "rouge_score", "safetensors")
-EXTRAS = {"pyarrow": "reads Parquet", "pandas": "makes DataFrames"}
 
 
 class CommandError(Exception):
@@ -57,8 +56,6 @@ def message_of(error: BaseException) -> str:
 def lacking(module: str | None) -> str:
     """What to install for a module that is not there; empty for a module that no installation of tunelaw brings."""
     root = (module or "").split(".")[0]
-    if root in EXTRAS:
-        return f"{root}, which {EXTRAS[root]}, is not installed: pip install {root}"
     if root in WHOLE:
         return f"this command needs the whole of tunelaw, and {root} is not installed; only fitted laws and reports work without it. In a checkout: pip uninstall tunelaw-laws; pip install ."
     return ""

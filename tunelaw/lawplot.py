@@ -8,6 +8,7 @@ import numpy as np
 
 from laws import LawError
 from tunelaw.lawset import Law, symbols_of
+from tunelaw.lawtext import amount
 
 CURVES = 6  # as many levels of a factor as the figures have styles
 PANELS = 24
@@ -60,7 +61,6 @@ def plot(laws: list[Law], to: float | None = None) -> Plot:
 
 def _panel(law: Law, title: str, to, legend: dict):
     """One law's panel; `legend` {words: style} is filled in."""
-    from reports.numbers import short
     from reports.plots import clipped, margin
     from reports.svg import Panel, level_axis, linear_axis
 
@@ -81,8 +81,8 @@ def _panel(law: Law, title: str, to, legend: dict):
     values = [v for _, curve, _ in curves for v in curve] + [cell["seen"] for cell in cells]
     x = level_axis(sorted({cell[along] for cell in cells} | {low, high} | ({float(to)} if to else set())), along)
     y = linear_axis([float(v) for v in values if np.isfinite(v)], law.response)
-    words = ["" if level is None else f"{other} {short(level)}" for level in levels]
-    ends_words = ["" if level is None else short(level) for level in levels]
+    words = ["" if level is None else f"{other} {amount(level)}" for level in levels]
+    ends_words = ["" if level is None else amount(level) for level in levels]
     panel = Panel(x, y, title, right=margin(ends_words))
     if max(ends) > high:
         panel.strip(high, x.high)
@@ -99,7 +99,7 @@ def _panel(law: Law, title: str, to, legend: dict):
         if all(np.isclose(np.log(cell[c]), np.log(v), atol=0.5) for c, v in middle.items() if cell.get(c, 0) > 0):
             style = 0 if other is None else int(np.argmin([abs(np.log(cell[other] / level)) for level in levels]))
             if other is None or abs(np.log(cell[other] / levels[style])) < 1e-6:
-                note = ", ".join(f"{column} {short(cell[column])}" for _, column in factors if column in cell) + f": {cell['seen']:.4g}"
+                note = ", ".join(f"{column} {amount(cell[column])}" for _, column in factors if column in cell) + f": {cell['seen']:.4g}"
                 panel.marker(cell[along], cell["seen"], str(style), hollow=bool(cell["held_out"]), note=note)
     return panel
 

@@ -152,6 +152,13 @@ def plain(value) -> str:
     return "\n".join(line.rstrip() for line in out.file.getvalue().rstrip().splitlines())
 
 
+def amount(value: float) -> str:
+    """A factor's value as people say it: `70M`, `1B`, `300`, `0.25`."""
+    from reports.numbers import short
+
+    return short(value) if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def law_html(law) -> str:
     """One law for a notebook: expression, parameters, errors, warnings, figure."""
     if law.refused:
