@@ -9,6 +9,11 @@ from pathlib import Path
 
 from tunelaw.errors import CommandError
 
+MEASURED = (  # columns of results.csv that can stand in an expression
+    "model_parameters", "non_embedding_parameters", "pretraining_tokens", "finetuning_examples", "finetuning_tokens", "peft_parameters", "rank",
+    "prompt_length", "learning_rate", "untuned_loss", "pretraining_loss_before", "steps", "epochs", "flops",
+)  # fmt: skip
+
 
 @dataclass
 class Loaded:
@@ -41,7 +46,22 @@ def load(path: str | Path, data=(), overrides=()) -> Loaded:
     import compiler
 
     study = compiler.load_study(path, roots, overrides)
-    return Loaded(compiler.compile_plan(study), [*roots, path.absolute().parent], study, list(study.warnings))
+    plan = compiler.compile_plan(study)
+    check_forms(path, plan["laws"])
+    return Loaded(plan, [*roots, path.absolute().parent], study, list(study.warnings))
+
+
+def check_forms(path: Path, request: dict) -> None:
+    """Raises CommandError for an expression that cannot be read: a study must not find out after its runs."""
+    from laws.expression import ExpressionError, parse
+    from laws.options import is_expression
+
+    for form in request["forms"]:
+        if is_expression(form):
+            try:
+                parse(form, columns=MEASURED)
+            except ExpressionError as error:
+                raise CommandError(f"{path}: laws.forms: {error}") from None
 
 
 def read_plan(path: Path) -> dict:

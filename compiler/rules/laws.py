@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterator
 
 from compiler.checks import Subject, rule
@@ -9,7 +10,10 @@ from compiler.defaults import METHOD_FACTOR
 from compiler.design import Cell, Design, matches
 from compiler.diagnostics import Problem
 
-PARAMETERS = {"power": 3, "multiplicative": 4, "additive": 5}
+PARAMETERS = {"power": 3, "multiplicative": 4, "additive": 5, "rectified": 4, "offset": 4, "vanilla": 4, "overtraining": 4, "metric": 3}
+ALONE = ("power", "rectified", "offset", "vanilla", "metric")  # forms of the data size alone, one law a model size
+WORD = re.compile(r"(?<![\w.])[A-Za-z][A-Za-z0-9_]*")
+KNOWN = {"X", "N", "P", "T", "D", "M", "log", "exp", "sqrt", "min", "max"}  # names in an expression that are no parameters
 LEVELS = 3  # of each factor of a law
 SPARE = 3  # points beyond the parameters
 COLUMN = {"non_embedding_parameters": "model_size", "model_parameters": "model_size", "pretraining_tokens": "pretraining_tokens"}
@@ -38,8 +42,23 @@ def shortage(cells: list[Cell], varied: str | None, form: str) -> str:
         levels = {getattr(cell, factor) for cell in cells}
         if len(levels) < LEVELS:
             return f"{len(levels)} {WORDS[factor]} where a law needs {LEVELS}"
-    needed = PARAMETERS[form] + SPARE
+    needed = parameters(form) + SPARE
     return f"{len(cells)} points where the form {form} needs {needed}" if len(cells) < needed else ""
+
+
+def words(form: str) -> set[str]:
+    """The names in an expression, its own name before a colon left out."""
+    return set(WORD.findall(form.split(":", 1)[-1]))
+
+
+def parameters(form: str) -> int:
+    """The parameters of a form; of an expression at most as many as it has names that are neither symbols nor functions (columns count too)."""
+    return PARAMETERS.get(form) or len(words(form) - KNOWN)
+
+
+def alone(form: str) -> bool:
+    """Whether a form is a law of the data size alone; an expression is where no factor's symbol stands in it."""
+    return form in ALONE or form not in PARAMETERS and not words(form) & {"X", "N", "P", "T", "M"}
 
 
 def varied_factors(design: Design) -> list[str]:
@@ -59,13 +78,13 @@ def asked(subject: Subject) -> Iterator[tuple[str, str, str, str | None, str]]:
     """(task, method, factor, column of cells, form) of every law that the study asks for."""
     laws = subject.study.resolved["laws"]
     for task, method in subject.design.pairs():
-        for form in laws["forms"]:
-            if form == "power":
+        for form in dict.fromkeys(f for form in laws["forms"] for f in (("multiplicative", "additive") if form == "auto" else (form,))):
+            if alone(form):
                 yield task, method, "finetuning_examples", None, form
                 continue
             for factor in laws["factors"]:
                 varied = column(factor, method)
-                if varied:
+                if varied and (form in ("multiplicative", "additive") or "X" in words(form)):
                     yield task, method, factor, varied, form
 
 
@@ -105,7 +124,7 @@ def fits(subject: Subject) -> Iterator[Problem]:
         yield study.problem("TOO_FEW_POINTS", where, message, hint, "error" if named else "warning", on="value" if named else "key")
     for path, factor in study.written.items():
         if path[:2] == ("laws", "factors") and spread.get(factor, 0) < LEVELS and (factor != "finetuning_examples"):
-            if set(study.resolved["laws"]["forms"]) != {"power"}:
+            if not all(alone(form) for form in study.resolved["laws"]["forms"]):
                 there = spread.get(factor, 0)
                 yield study.problem("FACTOR_NOT_VARIED", path, f"a law of {factor} is asked for, and the grids give it {there} level{'s' if there != 1 else ''} at the defaults of the other factors; it needs {LEVELS}", "add levels to a grid, or leave the factor out")
     if not possible and not blamed and not poor and not study.wrote("laws", "factors"):
@@ -120,7 +139,7 @@ def _culprit(subject: Subject, cells: list[Cell]) -> int:
 
 def _place(subject: Subject, factor: str, form: str) -> tuple:
     """Where a law is asked for: its factor, or its form."""
-    key, word = ("forms", form) if form == "power" else ("factors", factor)
+    key, word = ("forms", form) if alone(form) else ("factors", factor)
     for path, value in subject.study.written.items():
         if path[:2] == ("laws", key) and value == word:
             return path

@@ -61,7 +61,7 @@ ERRORS = [
     ("data: {kind: synthetic, train", "data: {kind: «huggingface, train", "UNKNOWN_VALUE"),
     ("tunelaw: 1", "tunelaw: «2", "UNKNOWN_VALUE"),
     ("    sequence_length: 64\n", "    sequence_length: 64\n    objective: «ul2\n", "UNKNOWN_VALUE"),
-    ("study: small", "study: small\nlaws: {forms: [«rectified]}", "UNKNOWN_VALUE"),
+    ("study: small", "study: small\nlaws: {forms: [«multiplicativ]}", "BAD_NAME"),
     ("study: small", "study: small\nmachine: {engine: «slurm}", "UNKNOWN_VALUE"),
     ("layers: 1", "layers: «two", "WRONG_TYPE"),
     ("layers: 1", "layers: «1.5", "OUT_OF_RANGE"),
