@@ -13,12 +13,14 @@ TURN_WITHOUT_SEEDS = 0.01  # nor below this share where no cell has two seeds
 LEVEL = 0.05  # of the test for a turn, over all pairs of points of a law
 MISFIT = 0.01  # of the test for a misfit
 MISFIT_SHARE = 0.005  # a misfit below this share of the response is not called one
+FAR = 10.0  # times the usual distance from the law (its median, as a standard deviation) from which a point is an outlier
+FAR_SHARE = 0.05  # and at least this share of the response
 CHECKED = 5000  # cells up to which a law is searched for turns
 
 
 def of_law(q, entry: dict) -> list[dict]:
     """All doubts of a law that was fitted."""
-    return [*turns(q), *rises(q, entry), *ridge(q, entry), *misfit(q)]
+    return [*turns(q), *rises(q, entry), *ridge(q, entry), *misfit(q), *outliers(q)]
 
 
 def turns(q) -> list[dict]:
@@ -78,7 +80,7 @@ def ridge(q, entry: dict) -> list[dict]:
     names, matrix = inner_covariance(q, entry)
     if len(names) < 2:
         return []
-    deviation = np.sqrt(np.diag(matrix))
+    deviation = np.sqrt(np.maximum(np.diag(matrix), 0.0))  # what rounding leaves of a variance may be below zero
     with np.errstate(invalid="ignore", divide="ignore"):
         r = matrix / deviation[:, None] / deviation[None, :]
     r[~np.isfinite(r)] = 0.0
@@ -138,3 +140,16 @@ def misfit(q) -> list[dict]:
     if p >= MISFIT or share <= MISFIT_SHARE:
         return []
     return [note("MISFIT", f"the points lie {share:.2%} from the law, {np.sqrt(ratio):.3g} times what the noise between seeds explains: {q.form.name} is not the form of these data", share=share, p=p)]
+
+
+def outliers(q) -> list[dict]:
+    """OUTLIERS for points that lie ten times further from the law than points usually do, and by more than 5 % of the response."""
+    seen = np.array([c.mean for c in q.fitted])
+    share = np.abs(q.predict(q.fitted) / seen - 1)
+    far = np.flatnonzero((share > FAR * 1.4826 * np.median(share)) & (share > FAR_SHARE))
+    if not len(far):
+        return []
+    worst = q.fitted[far[np.argmax(share[far])]]
+    where = ", ".join(f"{column} {worst.factors[column]:,.6g}" for column in q.symbols.values())
+    message = f"{len(far)} of {len(seen)} points lie far from the law, the furthest ({q.response} {worst.mean:.6g}) at {where}"
+    return [note("OUTLIERS", message, points=len(far), seen=float(worst.mean), at={c: float(worst.factors[c]) for c in q.symbols.values()})]

@@ -14,6 +14,9 @@ from laws.table import Table
 BASE_SETTINGS = ("model_size", "pretraining_tokens")  # of a study: what tells base models apart
 
 
+SCALE = (1e-4, 1e4)  # of a response: tolerances and delta are those of losses in nats, and no fit is trusted far from them
+
+
 @dataclass
 class Question:
     """One law that is asked for: its cells, its factors and the form; `refused` where it cannot be fitted."""
@@ -76,7 +79,9 @@ def gather(table: Table, request: dict, response: str) -> Response:
     keys = list(dict.fromkeys([*settings_of(request), *request["factors"], request["data"], *columns]))
     cells, _ = cells_of(table, response, keys, request["data"], log)
     variance, tasks = {}, {}
+    bases = table.words("base") if "base" in table else None
     for cell in cells:
+        cell.base = "" if bases is None else str(bases[cell.rows[0]])
         tasks.setdefault(cell.task, []).append(cell)
     for task, own in sorted(tasks.items()):
         variance[task] = weigh([c for c in own if not c.held_out], request["data"], log)
@@ -241,6 +246,9 @@ def refuse(q: Question, needed: int | None = None) -> None:
     elif np.any(y <= 0):
         bad = q.fitted[int(np.argmin(y))]
         q.refused, q.reason = "NOT_POSITIVE", f"{q.response} is {bad.mean:.6g} in a cell; the laws describe positive losses"
+    elif not SCALE[0] <= np.median(y) <= SCALE[1]:
+        q.refused = "BAD_SCALE"
+        q.reason = f"{q.response} is {np.median(y):.3g} in the middle of the cells; laws are fitted to responses from {SCALE[0]:g} to {SCALE[1]:,.0f}: give the column another unit"
     elif short:
         s, n = next(iter(short.items()))
         q.refused, q.reason = "TOO_FEW_LEVELS", f"{q.symbols[s]} has {n} fitted value{'s' * (n != 1)}; {least_levels(q, s)} are needed"
