@@ -99,6 +99,9 @@ class Procedure:
         self.system = System([law.block for law in first], self.shared)
         self.y_N = np.concatenate([law.y_N for law in first])
         self.root_N = np.concatenate([law.root_N for law in first])
+        for law in self.second:
+            for name in set(self.held) & set(law.block.form.parameters):
+                self._place(name, law)
         self.later = [System([law.block], centres=self._centres(law)) for law in self.second]
 
     def _place(self, name: str, law: Law) -> int:

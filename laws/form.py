@@ -40,6 +40,7 @@ class Form:
     terms: tuple[Term, ...]
     source: str
     bounds: dict[str, tuple[float, float]] = field(default_factory=dict, compare=False)
+    extra_points: int = field(default=EXTRA_POINTS, compare=False)
 
     @property
     def linear(self) -> tuple[str, ...]:
@@ -102,7 +103,7 @@ class Form:
     @property
     def minimum(self) -> int:
         """The fewest points that this form is fitted to."""
-        return len(self.parameters) + EXTRA_POINTS
+        return len(self.parameters) + self.extra_points
 
     def bound(self, name: str) -> tuple[float, float]:
         """Lower and upper bound of a parameter in the user's units."""

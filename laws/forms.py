@@ -23,9 +23,9 @@ def register(form: Form) -> Form:
     return form
 
 
-def define(name: str, expression: str, source: str, columns: tuple[str, ...] = (), bounds: dict[str, tuple[float, float]] | None = None) -> Form:
+def define(name: str, expression: str, source: str, columns: tuple[str, ...] = (), bounds: dict[str, tuple[float, float]] | None = None, extra: int = EXTRA_POINTS) -> Form:
     """Add a form by its expression; `columns` are measured columns that stand in it, beside X N P T D M."""
-    return register(replace(parse(expression, columns, bounds), name=name, source=source))
+    return register(replace(parse(expression, columns, bounds), name=name, source=source, extra_points=extra))
 
 
 define("power", "A * D**-beta + E", "single factor; Zhang et al. 2024, section 3")
@@ -34,7 +34,7 @@ define("additive", "A * X**-alpha + B * D**-beta + E", "Hoffmann et al. 2022 (ar
 define("rectified", "B / (D0 + D**beta) + E", "Lin et al. 2024 (arXiv 2402.02314), Eq. 3; D0: what pretraining already knew", bounds={"beta": (0.0, 10.0)})
 define("offset", "A * (D + D0)**-alpha + E", "Lin et al. 2025 (arXiv 2507.21184), found by search on finetuning curves")
 define("vanilla", "(B / D**beta + E)**alpha", "baseline of Lin et al. 2024 (arXiv 2402.02314)", bounds={"alpha": (0.0, 100.0), "beta": (0.0, 10.0)})
-define("overtraining", "A * N**-eta + B * (M * N)**-eta + E", "Gadre et al. 2024 (arXiv 2403.08540), Eq. 4; M: tokens per parameter")
+define("overtraining", "A * N**-eta + B * (M * N)**-eta + E", "Gadre et al. 2024 (arXiv 2403.08540), Eq. 4, there fitted to 5 runs; M: tokens per parameter", extra=1)
 define("forgetting", "L0 + A * D**beta / ((1 + B * p) * N)**alpha + E", "Bethune et al. 2025 (arXiv 2502.06042); L0: loss before finetuning, p: replayed share", ("L0", "p"))
 define("metric", "log(A * D**alpha)**beta", "Isik et al. 2025 (arXiv 2402.04177), Eq. 1; for BLEU, which grows with data", bounds={"beta": (0.0, 50.0)})
 

@@ -42,20 +42,20 @@ def huber(r: np.ndarray, delta: float) -> np.ndarray:
     return inner * (np.abs(r) - 0.5 * inner)
 
 
+@np.errstate(all="ignore")
 def residual(system, target: Target, linear_SL: np.ndarray, theta_SP: np.ndarray, phi_SNL: np.ndarray | None = None):
     """(basis [S,N,L], prediction [S,N], weighted residual [S,N], cost [S]) at the given parameters; a known basis is not computed again."""
     phi_SNL = system.basis(theta_SP) if phi_SNL is None else phi_SNL
-    with np.errstate(all="ignore"):
-        prediction_SN = (linear_SL[:, None, :] @ phi_SNL.transpose(0, 2, 1))[:, 0]
-        r_SN = target.root_N * (np.log(prediction_SN) - np.log(target.y_SN) if target.log else prediction_SN - target.y_SN)
-        cost_S = np.einsum("sn,sn->s", np.broadcast_to(target.count_SN, r_SN.shape), huber(r_SN, target.delta))
+    prediction_SN = (linear_SL[:, None, :] @ phi_SNL.transpose(0, 2, 1))[:, 0]
+    r_SN = target.root_N * (np.log(prediction_SN / target.y_SN) if target.log else prediction_SN - target.y_SN)
+    cost_S = np.add.reduce(target.count_SN * huber(r_SN, target.delta), axis=1)
     return phi_SNL, prediction_SN, r_SN, np.where(np.isfinite(cost_S), cost_S, np.inf)
 
 
+@np.errstate(all="ignore")
 def solve_linear(system, target: Target, theta_SP: np.ndarray, rounds: int = 5) -> np.ndarray:
     """The linear parameters [S, L] within their bounds that fit best at given exponents: least squares, reweighted for Huber."""
-    with np.errstate(all="ignore"):
-        phi_SNL = np.nan_to_num(system.basis(theta_SP), nan=0.0, posinf=1e150, neginf=-1e150)
+    phi_SNL = np.nan_to_num(system.basis(theta_SP), nan=0.0, posinf=1e150, neginf=-1e150)
     y_SN = np.broadcast_to(target.y_SN, phi_SNL.shape[:2])
     root = target.root_N / y_SN if target.log else np.broadcast_to(target.root_N, y_SN.shape)
     weight_SN = np.broadcast_to(target.count_SN, y_SN.shape) * root**2
@@ -76,13 +76,12 @@ def solve_linear(system, target: Target, theta_SP: np.ndarray, rounds: int = 5) 
 def _linear(phi_SNL, y_SN, weight_SN, bounds) -> np.ndarray:
     """Weighted least squares within bounds, [S, L]: what leaves its bounds is set on them and the others are solved again."""
     low_L, high_L = bounds
-    with np.errstate(all="ignore"):
-        size_SL = np.sqrt(np.mean(phi_SNL**2, axis=1))
-        size_SL = np.where((size_SL > 0) & np.isfinite(size_SL), size_SL, 1.0)
-        unit_SLN = phi_SNL.transpose(0, 2, 1) / size_SL[:, :, None]
-        weighted_SLN = unit_SLN * weight_SN[:, None, :]
-        gram, right = weighted_SLN @ unit_SLN.transpose(0, 2, 1), (weighted_SLN @ y_SN[:, :, None])[:, :, 0]
-        low_SL, high_SL = low_L * size_SL, high_L * size_SL  # of the scaled unknowns
+    size_SL = np.sqrt(np.mean(phi_SNL**2, axis=1))
+    size_SL = np.where((size_SL > 0) & np.isfinite(size_SL), size_SL, 1.0)
+    unit_SLN = phi_SNL.transpose(0, 2, 1) / size_SL[:, :, None]
+    weighted_SLN = unit_SLN * weight_SN[:, None, :]
+    gram, right = weighted_SLN @ unit_SLN.transpose(0, 2, 1), (weighted_SLN @ y_SN[:, :, None])[:, :, 0]
+    low_SL, high_SL = low_L * size_SL, high_L * size_SL  # of the scaled unknowns
     gram, right = np.nan_to_num(gram), np.nan_to_num(right)
     held_SL = np.where(low_L == high_L, low_SL, 0.0)
     free_SL = np.broadcast_to(low_L < high_L, size_SL.shape).copy()
@@ -107,6 +106,7 @@ def _masked_solve(matrix, right, free, ridge):
     return np.linalg.solve(m, np.where(free, right, 0.0)[:, :, None])[:, :, 0]
 
 
+@np.errstate(all="ignore")
 def minimise(system, target: Target, linear_SL, theta_SP, *, free_L=None, free_P=None, rounds: int = 200, tolerance: float = 1e-13, near: bool = False):
     """Minimise from every start; returns (linear [S, L], theta [S, P], cost [S], converged [S]).
 
@@ -161,8 +161,7 @@ class _Descent:
         for _ in range(rounds):
             before = cost
             x, phi, prediction, r, cost, accepted = self.step(target, x, phi, prediction, r, cost, damping)
-            with np.errstate(invalid="ignore"):
-                drop = np.where(accepted, before - cost, 0.0)
+            drop = np.where(accepted, before - cost, 0.0)
             small = drop <= self.tolerance * np.abs(before) + floor
             damping = np.clip(np.where(accepted, damping / 5, damping * 6), 1e-12, 1e12)
             calm = np.where(small & accepted, calm + 1, np.where(accepted, 0, calm))
@@ -226,8 +225,7 @@ class _Descent:
     def pull(self, target, x, r, move, J, soft, scaled, unit, free):
         """The second-order part of a step along the residuals' curvature in its direction (geodesic acceleration: Transtrum & Sethna 2012)."""
         near = self.evaluate(target, np.where(self.free_Q, np.clip(x + 0.1 * move, self.low_Q, self.high_Q), x))[2]
-        with np.errstate(all="ignore"):
-            bend = 20 * (10 * (near - r) - (move[:, None, :] @ J)[:, 0])
+        bend = 20 * (10 * (near - r) - (move[:, None, :] @ J)[:, 0])
         bend = np.where(np.isfinite(bend), bend, 0.0)
         out = 0.5 * _masked_solve(scaled, -(J @ (soft * bend)[:, :, None])[:, :, 0] / unit, free, 1e-15)
         step = move * unit
@@ -235,10 +233,9 @@ class _Descent:
 
     def solved(self, target, phi, prediction, r):
         """The linear parameters at a trial's basis: one reweighted step of their own."""
-        with np.errstate(all="ignore"):
-            root = target.root_N / prediction if target.log else target.root_N
-            weight = target.count_SN * root**2 * (np.minimum(1.0, target.delta / np.maximum(np.abs(r), 1e-300)) if np.isfinite(target.delta) else np.ones_like(r))
-            aim = prediction - r / root if target.log else np.broadcast_to(target.y_SN, r.shape)
+        root = target.root_N / prediction if target.log else target.root_N
+        weight = target.count_SN * root**2 * (np.minimum(1.0, target.delta / np.maximum(np.abs(r), 1e-300)) if np.isfinite(target.delta) else np.ones_like(r))
+        aim = prediction - r / root if target.log else np.broadcast_to(target.y_SN, r.shape)
         usable = np.isfinite(phi).all(axis=(1, 2)) & np.isfinite(weight).all(axis=1)
         if not usable.all():
             phi, weight, aim = np.where(usable[:, None, None], phi, 0.0), np.where(usable[:, None], weight, 1.0), np.where(usable[:, None], aim, 0.0)

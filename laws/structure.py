@@ -35,6 +35,9 @@ def form_from(tree, symbols: list[str], bounds: dict[str, tuple[float, float]], 
             value = _balanced(graph.mul, [_build(graph, n, data, inverse) for inverse, n in rest]) if rest else graph.num(1.0)
             value = graph.neg(value) if sign < 0 else value
             columns[owner] = graph.add(columns[owner], value) if owner in columns else value
+        for parameter in _parameters(tree, data):  # derivatives hold constants of their own
+            for node in columns.values():
+                graph.slope(node, parameter)
     except NotFinite as error:
         raise ExpressionError(str(error), expression, 0) from None
     order = [n for n in columns if n] + [n for n in columns if not n]
@@ -111,7 +114,7 @@ def _linear(tree, summands, data: set[str]) -> set[str]:
         if mine:
             first = next((n for n in mine if n in taken), mine[0])
             taken.add(first)
-            barred.update(n for n in bare if n != first)
+            barred.update(n for n in bare if n != first or bare.count(n) > 1)
     return taken - barred
 
 
