@@ -1,4 +1,4 @@
-"""Runs the blocks of docs/python.md and writes what they print below them: python docs/_python.py."""
+"""Runs the blocks of docs/python.md and the commands of README.md, and writes what they print below them: python docs/_python.py."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "python.md"
+README = DOCS.parent / "README.md"
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAIR = re.compile(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -42,7 +47,28 @@ def rewritten(text: str, blocks: list[tuple[str, str, str]]) -> str:
     return text
 
 
+def commands(text: str) -> list[tuple[str, str]]:
+    """(block, the block with what its commands print) of each block of commands, run in a folder with the example table."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(DOCS / "examples", folder, dirs_exist_ok=True)
+        environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
+        for block in CONSOLE.findall(text):
+            lines = []
+            for command in re.findall(r"^\$ tunelaw (.*)$", block, flags=re.MULTILINE):
+                done = subprocess.run([sys.executable, "-m", "tunelaw", *shlex.split(command)], cwd=folder, capture_output=True, text=True, env=environment)
+                if done.returncode:
+                    raise RuntimeError(f"{command}: {done.stderr}")
+                lines += [f"$ tunelaw {command}", *(line.rstrip() for line in done.stdout.splitlines())]
+            found.append((block, "".join(line + "\n" for line in lines)))
+    return found
+
+
 if __name__ == "__main__":
+    readme = README.read_text(encoding="utf-8")
+    for block, printed in commands(readme):
+        readme = readme.replace(f"```console\n{block}```", f"```console\n{printed}```")
+    README.write_text(readme, encoding="utf-8")
     page = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(rewritten(page, run(page, DOCS / "figures" / "python-laws.svg")), encoding="utf-8")
     print(PAGE)

@@ -1,4 +1,4 @@
-"""docs/python.md is true: its blocks run, and print what the page says, numbers to three digits."""
+"""docs/python.md and README are true: their blocks and commands run, and print what the page says, numbers to 0.5 %."""
 
 import importlib.util
 import re
@@ -44,6 +44,13 @@ def test_blocks_print_what_the_page_says(page):
     assert len(blocks) >= 6 and len(blocks) == page.count("```python")
     for code, said, printed in blocks:
         assert said.strip() and not differs(said, printed), f"{code}\n{differs(said, printed)}\nif that is right: python docs/_python.py"
+
+
+def test_commands_of_the_readme_print_what_it_says():
+    blocks = module("_python").commands((DOCS.parent / "README.md").read_text(encoding="utf-8"))
+    assert blocks and blocks[0][0].count("$ tunelaw") >= 4
+    for said, printed in blocks:
+        assert not differs(said, printed), f"{differs(said, printed)}\nif that is right: python docs/_python.py"
 
 
 def test_the_test_of_output_can_fail():

@@ -204,6 +204,18 @@ class LawSet(room.Laws):
         parts = [ask(self.law(**which, **dict(zip(names, key if isinstance(key, tuple) else (key,)))), rows) for key, rows in at.groupby(names, sort=False)]
         return pandas.concat(parts).reindex(at.index)
 
+    def need(self, loss: float, at: dict | None = None, find: str | None = None, **which) -> dict:
+        """How much of `find` (default: the data) brings each method's law down to `loss`; as `tunelaw need`, see `laws.ask.need`."""
+        from laws.ask import need
+
+        return need(self, loss, at, find, **which)
+
+    def best(self, budget: float, unit: str = "examples", **which) -> dict:
+        """The best method, model and data for a budget of flops, usd or examples; as `tunelaw best`, see `laws.budget.best`."""
+        from laws.budget import best
+
+        return best(self, budget, unit, **which)
+
     def plot(self, to=None, **which):
         """One panel for each place that `which` leaves, with its best law, data and band, as a Plot (SVG)."""
         from tunelaw.lawplot import plot

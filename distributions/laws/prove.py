@@ -23,7 +23,7 @@ COMMANDS = [
     [*FIT, "--out", "b", "--delta", "0.01"],
     ["predict", "a", "--at", "params=7e9,examples=50000"],
     ["need", "a", "--loss", "1.6", "--at", "params=1e9"],
-    ["best", "a", "--budget", "20000 labels"],
+    ["best", "a", "--budget", "20000examples"],
     ["diff", "a", "b"],
     ["report", "a"],
 ]

@@ -73,6 +73,9 @@ def test_fit_writes_laws(fitted):
 
 @pytest.mark.parametrize("arguments,words", [
     (["diff", "a", "b"], "not told apart"),
+    (["predict", "a", "--at", "params=5e8,examples=5000"], "lora"),
+    (["need", "a", "--loss", "1.6", "--at", "params=1e9"], "examples"),
+    (["best", "a", "--budget", "20000examples"], "full"),
     (["report", "a"], "report.html"),
     (["help", "BOUND_REACHED"], "BOUND_REACHED"),
     (["--version"], "version"),
