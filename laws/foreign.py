@@ -105,7 +105,7 @@ def read_foreign(path, factors, response, group=None, wide: str | None = None, f
     for name in raw.header:
         if name in numeric:
             columns[name] = raw.numbers(name)
-        elif name in groups or name in ("seed", "held_out"):
+        elif name in groups or name in ("seed", "held_out", "base"):
             columns[name] = as_words(raw.column(name))
         elif name in OPTIONAL_NUMBERS or name == "status":
             _optional(raw, name, columns, warnings)

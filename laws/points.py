@@ -27,6 +27,7 @@ class Cell:
     rows: np.ndarray
     se: float | None = None
     weight: float = 1.0
+    base: str = ""  # the base model, where the table has a column for it
 
     @property
     def count(self) -> int:
