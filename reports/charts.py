@@ -21,13 +21,16 @@ def winner_map(scene, task):
     sizes = [size for size in sizes if any(contests[size, d] for d in levels)]
     if not sizes:
         return None
-    left, wide, tall = 66, max(62, min(120, 272 // len(sizes))), 50
+    left, wide, tall = 66, max(62, min(120, 272 // len(sizes))), 62
     panel = Panel(None, None, "", width=left + wide * len(sizes) + 14, height=24 + tall * len(levels) + 50, left=left, right=14, top=24, bottom=50)
+    sure = False
     for row, d in enumerate(reversed(levels)):
         top = 24 + row * tall
         panel.over.append(panel.text_at(left - 9, top + tall / 2 + 4, numbers.level(d), "tick", "end"))
         for column, size in enumerate(sizes):
-            draw_tile(panel, scene, contests[size, d], left + column * wide, top, wide, tall)
+            place = scene.book.place(task, "test_loss", measured.parameters(size), d)
+            draw_tile(panel, scene, contests[size, d], place, left + column * wide, top, wide, tall)
+            sure = sure or bool(place and place["lead"])
     for column, size in enumerate(sizes):
         middle = left + (column + 0.5) * wide
         panel.over.append(panel.text_at(middle, 24 + tall * len(levels) + 16, clipped(size, wide // 7), "value", "middle"))
@@ -49,13 +52,25 @@ def winner_map(scene, task):
         f"The method with the lowest mean test loss at each model and data size. A tie is a difference of at most max({TIE} nats, 2 standard errors); "
         "the number is the lead over the next method outside the tie, in nats; "
         "\N{LEFT DOUBLE QUOTATION MARK}base\N{RIGHT DOUBLE QUOTATION MARK} means that no method beats the untouched base."
+        + (" The percentage is the probability that the method with the lowest mean really is the lowest there, given the noise between seeds." if sure else "")
         + (" A ring marks cells that the laws were never fitted on." if held else "")
     )
     return Figure("winner-map", task, "Who wins where", caption, [panel], [])
 
 
-def draw_tile(panel, scene, contest, x, y, wide, tall):
-    """One cell of the map: colour, marker, name and lead."""
+def sure_words(share):
+    """A probability drawn finitely often: never quite certain."""
+    return "> 99 %" if share >= 0.995 else "< 1 %" if share < 0.005 else numbers.percent(share)
+
+
+def chances(lead):
+    """`full 98 %, lora 2 %` of the probabilities of a place, the likeliest first; what never leads is left out."""
+    known = sorted(((share, "base" if method == BASE else method) for method, share in lead.items() if share >= 0.005), reverse=True)
+    return ", ".join(f"{method} {sure_words(share)}" for share, method in known)
+
+
+def draw_tile(panel, scene, contest, place, x, y, wide, tall):
+    """One cell of the map: colour, marker, name, lead, and the probability (of `place` in laws.json) that the best mean is the best."""
     if contest is None:
         panel.marks.append(f'<rect class="open tile" x="{x}" y="{y}" width="{wide}" height="{tall}"/>')
         panel.over.append(panel.text_at(x + wide / 2, y + tall / 2 + 4, numbers.NOTHING, "tick", "middle"))
@@ -77,15 +92,22 @@ def draw_tile(panel, scene, contest, x, y, wide, tall):
     tip = f"{contest.size}, {numbers.count(contest.examples)} examples: {losses} nats" + (
         "" if style is not None else f"; tied: {', '.join(contest.tied)}"
     )
+    lead = place["lead"] if place else None
+    if lead:
+        tip += f"; lowest with probability: {chances(lead)}" + (f"; by the laws: {chances(place['law_lead'])}" if place["law_lead"] else "")
     panel.marks.append(f'<rect class="{kind}" x="{x}" y="{y}" width="{wide}" height="{tall}"><title>{escape(tip)}</title></rect>')
     at = middle
     if style is not None:
         half = len(name) * 12 * BOLD / 2
-        panel.marks.append(f'<path class="mk f{style}" d="{marker_path(style, middle - half - 2, y + tall / 2 - 6, 4)}"/>')
+        panel.marks.append(f'<path class="mk f{style}" d="{marker_path(style, middle - half - 2, y + tall / 2 - 11, 4)}"/>')
         at = middle + 7
-    panel.over.append(panel.text_at(at, y + tall / 2 - 2, name, "cell", "middle"))
+    panel.over.append(panel.text_at(at, y + tall / 2 - 7, name, "cell", "middle"))
     if below:
-        panel.over.append(panel.text_at(middle, y + tall / 2 + 14, below, "tick", "middle"))
+        panel.over.append(panel.text_at(middle, y + tall / 2 + 8, below, "tick", "middle"))
+    if lead:
+        share = lead.get(outcome[0] if len(outcome) == 1 else contest.best)
+        alone = len(outcome) == 1 or wide < 100
+        panel.over.append(panel.text_at(middle, y + tall / 2 + 22, sure_words(share) if alone else f"{clipped(contest.best, 8)} {sure_words(share)}", "tick", "middle"))
     if contest.held_out:
         panel.marks.append(f'<path class="hollow sn" d="{marker_path("0", x + wide - 8, y + 8, 2.8)}"/>')
 

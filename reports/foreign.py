@@ -36,7 +36,7 @@ def renamed(laws, names):
     request = dict(laws.get("request") or {})
     if "data" in request:
         request["data"] = names.get(request["data"], request["data"])
-    return {**laws, "request": request, **{key: [entry(item) for item in laws.get(key) or []] for key in ("laws", "headline", "crossings")}}
+    return {**laws, "request": request, **{key: [entry(item) for item in laws.get(key) or []] for key in ("laws", "headline", "crossings", "map", "costs", "pareto")}}
 
 
 def rows_of(laws):

@@ -34,6 +34,7 @@ class LawBook:
 
     def __init__(self, laws, draws=None, size_words="model size"):
         self.laws, self.headlines, self.crossings = ([named(item) for item in laws.get(key) or []] for key in ("laws", "headline", "crossings"))
+        self.map, self.fronts = ([named(item) for item in laws.get(key) or []] for key in ("map", "pareto"))
         self.warnings = laws.get("warnings") or []
         self.correlations = laws.get("correlations") or []
         self.request = laws.get("request") or {}
@@ -144,6 +145,22 @@ class LawBook:
     def meetings(self, task, response, source, cost="data"):
         """Crossings, departures, ties and refusals of a task: `source` is data (paired differences) or laws (fitted curves), `cost` what is equal."""
         return [item for item in self.crossings if (item["task"], item["response"], item["source"], item["cost"]) == (task, response, source, cost)]
+
+    def place(self, task, response, parameters, examples):
+        """The entry of the map of winners at a model and data size, or None."""
+        for item in self.map:
+            if (item["task"], item["response"], item["examples"]) == (task, response, examples) and (
+                item["at"] is None or (item["factor"] in SIZE_FACTORS and item["at"] == parameters)
+            ):
+                return item
+        return None
+
+    def front(self, task, parameters=None):
+        """{(method, examples): cell} of the front of learning against forgetting at one model size; {} where it is not known."""
+        for item in self.fronts:
+            if item["task"] == task and ((item["factor"] in SIZE_FACTORS and item["at"] == parameters) or item["factor"] not in SIZE_FACTORS and item["at"] is None):
+                return {(cell["method"], cell["examples"]): cell for cell in item["cells"]}
+        return {}
 
     def place_words(self, item):
         """Where a crossing lies on its factor: a model's name, or a level in the factor's units."""

@@ -116,7 +116,8 @@ def crossing_table(book):
     """Crossings, departures and ties of pairs of methods, from the paired differences and from the laws."""
     rows = []
     for item in book.crossings:
-        examples = item["examples"] or {}
+        paid = item["cost"] == "flops"
+        examples = (item.get("flops") if paid else item["examples"]) or {}
         rows.append(
             {
                 "task": item["task"],
@@ -127,8 +128,11 @@ def crossing_table(book):
                 "source": "paired runs" if item["source"] == "data" else "laws",
                 "kind": KINDS.get(item["kind"], item["kind"]),
                 "leader": item["leader"],
-                "value": examples.get("value"),
-                "interval": numbers.interval(examples.get("low"), examples.get("high"), level) if examples else None,
+                "equal": "FLOPs" if paid else "data",
+                "value": None if paid else examples.get("value"),
+                "flops": examples.get("value") if paid else None,
+                "interval": numbers.interval(examples.get("low"), examples.get("high"), numbers.flops if paid else level) if examples else None,
+                "chance": item.get("false_root_rate"),
                 "inside": {True: "yes", False: "no"}.get(item["inside"]),
                 "share": item["share"],
                 "reason": item["refused"],
@@ -140,23 +144,67 @@ def crossing_table(book):
         Column("factor", "over"),
         Column("at", "at"),
         Column("pair", "methods"),
+        Column("equal", "at equal"),
         Column("source", "seen in"),
         Column("kind", "what"),
         Column("leader", "ahead after"),
         Column("value", "examples", level),
+        Column("flops", "FLOPs", numbers.flops),
         Column("interval", "95 % interval"),
         Column("inside", "inside the data"),
         Column("share", "share of draws", numbers.percent),
+        Column("chance", "by chance", numbers.percent),
         Column("reason", "refused"),
     ]
     return Table(
         "crossings",
         "Where methods meet and part",
         "A crossing is where two methods change places; a departure, after a tie, is where they differ by more than max(0.01 nats, 2 standard errors). "
-        "Comparisons are at equal data. \N{LEFT DOUBLE QUOTATION MARK}none\N{RIGHT DOUBLE QUOTATION MARK} as a method is the untouched base.",
+        "Equal FLOPs are those of one finetuning, without sweeps. By chance: how often laws that do not cross would show such a crossing. \N{LEFT DOUBLE QUOTATION MARK}none\N{RIGHT DOUBLE QUOTATION MARK} as a method is the untouched base.",
         columns,
         rows,
         len(rows) > 24,
+    )
+
+
+def map_table(book):
+    """The map of winners in numbers: who has the lowest loss at every level and data size, and how sure that is."""
+    share = lambda chances: numbers.listed([f"{'base' if m == 'none' else m} {numbers.percent(p)}" for m, p in sorted(chances.items(), key=lambda pair: -pair[1])])
+    rows = [
+        {
+            "task": item["task"],
+            "response": item["response"].replace("_", " "),
+            "factor": book.factor_words(item),
+            "at": book.place_words(item),
+            "examples": item["examples"],
+            "leader": item["leader"],
+            "tied": numbers.listed([m for m in item["tied"] if m != item["leader"]]),
+            "lead": share(item["lead"]) if item["lead"] else None,
+            "law_lead": share(item["law_lead"]) if item["law_lead"] else None,
+            "held": item["held_out"].replace("_", " "),
+        }
+        for item in book.map
+    ]
+    columns = [
+        Column("task", "task"),
+        Column("response", "response"),
+        Column("factor", "over"),
+        Column("at", "at"),
+        Column("examples", "examples", count),
+        Column("leader", "lowest mean"),
+        Column("tied", "tied with"),
+        Column("lead", "probability of the lowest loss"),
+        Column("law_lead", "by the laws"),
+        Column("held", "held out"),
+    ]
+    return Table(
+        "winners",
+        "Who wins where, and how sure",
+        "The probability that each method, or the untouched base, has the lowest loss at a place, given the noise between seeds, of which the part that methods share on one "
+        "subset of data counts for none of them. By the laws: the share of the laws\N{RIGHT SINGLE QUOTATION MARK} common draws in which each is lowest.",
+        columns,
+        rows,
+        True,
     )
 
 

@@ -232,9 +232,15 @@ def learning_forgetting(scene, task):
     xs = [[c.mean("pretraining_loss") for found in rows[size].values() for c in found] + [p[0] for p in known[size]] for size in sizes]
     axes_y, same_y = y_axes(ys, NATS, pad=0.13)
     axes_x, same_x = y_axes(xs, "loss on base text, nats per token")
-    panels = []
+    panels, fronts = [], 0
     for size, x, y in zip(sizes, axes_x, axes_y):
         panel = Panel(x, y, size_title(scene, size), right=margin(methods))
+        best = {place: cell for place, cell in scene.book.front(task, measured.parameters(size)).items() if cell["front"]}
+        edge = sorted((cell["pretraining_loss"]["value"], cell["test_loss"]["value"]) for cell in best.values())
+        if len(edge) > 1:
+            fronts += 1
+            steps = "".join(f"H{panel.at_x(a):.1f}V{panel.at_y(b):.1f}" for a, b in edge[1:])
+            panel.under.append(f'<path class="ref floor" d="M{panel.at_x(edge[0][0]):.1f} {panel.at_y(edge[0][1]):.1f}{steps}"/>')
         for method in methods:
             own = rows[size][method]
             if not own:
@@ -247,7 +253,7 @@ def learning_forgetting(scene, task):
                     c.mean("test_loss"),
                     scene.styles[method],
                     hollow=bool(c.held_out),
-                    note=f"{note(c, 'test_loss')}; base text {numbers.nats(c.mean('pretraining_loss'))}",
+                    note=f"{note(c, 'test_loss')}; base text {numbers.nats(c.mean('pretraining_loss'))}{front_note(best.get((method, c.examples)))}",
                 )
             x_end, y_end = path[-1]
             far = panel.at_x(x_end) > panel.width - panel.right - 70
@@ -266,14 +272,25 @@ def learning_forgetting(scene, task):
     legend = scene.method_keys(methods)
     if any(known.values()):
         legend += [(glyph("start"), "untouched base, where every path starts")]
+    if fronts:
+        legend += [(glyph("floor"), "front: nothing measured is better on both")]
     if any(c.held_out for found in rows.values() for cells in found.values() for c in cells):
         legend += [(glyph("held"), "held out: never fitted")]
     caption = (
         "Learning and forgetting. Down is better on the task, left keeps more of what pretraining knew; each path follows one method from few examples "
         "to many, and its label names the largest number. A path that lies below and left of another learns the same for less forgetting."
+        + (" The stepped line is the front: a point on it is beaten on both losses by none that was measured at this model size." if fronts else "")
         + ("" if same_x and same_y or len(panels) == 1 else " Panels have their own scales where one scale would hide the differences.")
     )
     return Figure("learning-forgetting", task, "What learning costs in forgetting", caption, panels, legend)
+
+
+def front_note(cell):
+    """What a tooltip adds where a cell lies on the front."""
+    if cell is None:
+        return ""
+    share = cell["probability"]
+    return "; on the front" + (f" (probability {numbers.percent(share)})" if share is not None else "")
 
 
 VARIED = {

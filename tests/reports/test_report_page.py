@@ -133,7 +133,7 @@ def test_report_json_is_valid_and_complete(built):
     jsonschema.Draft202012Validator.check_schema(schemas.load("report"))
     assert {**stored, "files": content["files"]} == content
     names = [table["name"] for table in stored["tables"]]
-    assert names == ["warnings", "laws", "errors", "crossings", "forgetting", "sweeps", "budget", "correlations", "pairs", "results"]
+    assert names == ["warnings", "laws", "errors", "crossings", "winners", "forgetting", "sweeps", "budget", "correlations", "pairs", "results"]
     assert len(next(t for t in stored["tables"] if t["name"] == "results")["rows"]) == len(grid_rows())
     for table in stored["tables"]:
         assert all(set(r) == {c["key"] for c in table["columns"]} for r in table["rows"])
