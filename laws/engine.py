@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from laws import caveats, reach
+from laws import caveats, extrapolations, reach
 from laws.compare import Slice
 from laws.correlate import correlation
 from laws.entries import entry_of
@@ -61,6 +61,8 @@ def fit_table(table, request: dict | None = None, trials=None, provenance: dict 
         result["warnings"] += caveats.of_table(request, data, table, provenance)
         _rankings(entries, slices, request, result)
         result["laws"] += entries
+        if request["auto"]:
+            result["extrapolations"] = result.get("extrapolations", []) + extrapolations.of_questions(asked)
         result["headline"] += headline(entries, [q.extra["errors"] for q in asked])
     add_fronts(result, gathered, sliced)
     if not request["foreign"] and "test_loss" in table:

@@ -106,3 +106,19 @@ def test_an_average_where_nothing_is_clearly_best():
     weights = item["choice"]["weights"]
     assert len(weights) > 1 and not item["choice"]["clear"] and sum(weights.values()) == pytest.approx(1)
     assert max(weights, key=weights.get) == item["choice"]["name"]
+
+
+def test_auto_extrapolates_every_curve():
+    rng = np.random.default_rng(0)
+    d = 200 * 2.0 ** np.arange(10)
+    rows = [(m, x, 3 * x**-b * np.exp(rng.normal(0, 1e-3))) for m, b in (("a", 0.1), ("b", 0.2)) for x in d]
+    model, examples, loss = (list(v) for v in zip(*rows))
+    out = laws.fit_foreign(
+        {"model": model, "examples": examples, "loss": loss}, factors="D=examples", response="loss", group="model", forms="auto", intervals="none", hold_out=["D>30000"]
+    )  # fmt: skip
+    assert {e["form"] for e in out["laws"]} == {"power", "offset", "rectified"}
+    assert len(out["extrapolations"]) == 2
+    for item, b in zip(out["extrapolations"], (0.1, 0.2)):
+        assert item["held_out_error"]["all"] < 0.02 and item["curves"] == 2 and sum(item["weights"].values()) == pytest.approx(1)
+        point = item["points"][0]
+        assert point["examples"] == 2 * 25600 and point["low95"] < point["low80"] < 3 * 51200**-b < point["high80"] < point["high95"]
