@@ -148,8 +148,35 @@ def errors() -> str:
     return re.sub(r"^\| `([A-Z_0-9]+)` \| .* \|$", lambda row: f"| `{row[1]}` | {known.get(row[1], 'unknown')} |", text, flags=re.MULTILINE)
 
 
+def forms() -> str:
+    """The table of the catalogue of law forms."""
+    from laws import FORMS
+
+    usual = ((0.0, float("inf")), (-10.0, 10.0))
+    rows = ["| form | expression | parameters | points | other bounds | source |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, form in FORMS.items():
+        odd = [f"{p} {form.bound(p)[0]:g} to {form.bound(p)[1]:g}" for p in form.parameters if form.bound(p) not in usual]
+        rows.append(f"| `{name}` | `{form.expression}` | {len(form.parameters)} | {form.minimum} | {', '.join(odd) or '-'} | {form.source} |")
+    return "\n".join(rows)
+
+
+def laws() -> str:
+    """The text of docs/laws.md with the catalogue of forms and a paragraph for every warning and every refusal, as `tunelaw help` has them."""
+    from laws.explanations import ADVICE, EXPLAIN, WHEN
+
+    text = (HERE / "laws.md").read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^\| form \| expression \|.*\n(\|.*\n)+", lambda _: forms() + "\n", text)
+    for title, refused in (("Warnings", False), ("Refusals", True)):
+        part = re.search(rf"(?s)(\n## {title}\n.*?\n\n)(\*\*`.*?)(?=\n## |\Z)", text)
+        ids = [name for name, words in EXPLAIN.items() if words.startswith("Refused: ") == refused]
+        said = {name: EXPLAIN[name].removeprefix('Refused: ') for name in ids}
+        paragraphs = [f"**`{name}`** {said[name][0].upper()}{said[name][1:]}\n*When:* {WHEN[name]}\n*What to do:* {ADVICE[name]}\n" for name in ids]
+        text = text[: part.start(2)] + "\n".join(paragraphs) + text[part.end(2) :]
+    return text
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE.parent))
-    for name, text in (("reference.md", reference()), ("errors.md", errors())):
+    for name, text in (("reference.md", reference()), ("errors.md", errors()), ("laws.md", laws())):
         (HERE / name).write_text(text, encoding="utf-8")
         print(f"written: docs/{name}", file=sys.stderr)

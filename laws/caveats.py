@@ -41,11 +41,13 @@ def _of_fit(q, entry) -> list[dict]:
     out = []
     for name, p in entry["parameters"].items():
         low, high = q.form.bound(name)
-        value = p["value"]
-        if (name in q.form.linear and value <= 1e-9 * max(c.mean for c in q.fitted)) or (name in q.form.exponents and value in (low, high)):
+        value, least = p["value"], 1e-9 * max(c.mean for c in q.fitted)
+        if value in (low, high) or p.get("side") or low == 0 and name in q.form.constants and value <= least:
             out.append(note("BOUND_REACHED", f"{name} lies on its bound ({value:.4g})", parameter=name))
-        if name in q.form.exponents and p["low"] is not None and p["low"] <= 0 <= p["high"]:
-            out.append(note("INTERVAL_HOLDS_ZERO", f"the interval of {name}, {p['low']:.4g} to {p['high']:.4g}, holds zero", parameter=name))
+        known = p["low"] is not None or p["high"] is not None
+        ends = [sign * np.inf if v is None else v for v, sign in ((p["low"], -1), (p["high"], 1))]
+        if name in q.form.exponents and low < 0 and known and ends[0] <= 0 <= ends[1]:
+            out.append(note("INTERVAL_HOLDS_ZERO", f"the interval of {name}, {ends[0]:.4g} to {ends[1]:.4g}, holds zero", parameter=name))
     if not entry["converged"]:
         out.append(note("NOT_CONVERGED", "the fit did not settle within its rounds"))
     if entry["fit"]["agreement"] < 0.5:

@@ -7,7 +7,7 @@ import importlib.util
 
 from tunelaw.errors import CommandError
 
-ROOMS = ("compiler", "laws", "reports", "runtime.errors")  # each may hold EXPLAIN: {code: text}, and ADVICE: {code: what to do}
+ROOMS = ("compiler", "laws", "reports", "runtime.errors")  # each may hold EXPLAIN: {code: text}, WHEN and ADVICE
 
 
 def catalogue() -> dict[str, str]:
@@ -18,8 +18,9 @@ def catalogue() -> dict[str, str]:
             continue  # tunelaw-laws has no compiler and no runtime
         room = importlib.import_module(name)
         for code, text in getattr(room, "EXPLAIN", {}).items():
-            advice = getattr(room, "ADVICE", {}).get(code)
-            text = f"{text}\nWhat to do: {advice}" if advice else text
+            for part, words in (("WHEN", "When"), ("ADVICE", "What to do")):
+                more = getattr(room, part, {}).get(code)
+                text = f"{text}\n{words}: {more}" if more else text
             found[code] = f"{found[code]}\n{text}" if code in found and text not in found[code] else found.get(code, text)
     return found
 
