@@ -41,15 +41,13 @@ def factors(texts) -> dict:
 
 def budget(text: str) -> tuple[float, str]:
     """`1e18flops`, `2.5EFLOP`, `100usd`, `5K examples` as (amount, unit)."""
-    found = re.fullmatch(NUMBER + r"\s*([a-z]+)", text.strip().replace(",", ""), re.IGNORECASE)
+    found = re.fullmatch(NUMBER + r"\s*([KMGBTPEZY]?)\s*(flop|usd|dollar|example|label)s?", text.strip().replace(",", ""), re.IGNORECASE)
     if found:
-        amount, word = float(found[1] + (found[2] or "")), found[3]
-        if flop := re.fullmatch(r"([KMGTPEZY]?)flops?", word, re.IGNORECASE):
-            return amount * PREFIXES[flop[1].upper()], "flops"
-        if price := re.fullmatch(r"([KMB]?)(?:usd|dollars?)", word, re.IGNORECASE):
-            return amount * SUFFIXES[price[1].upper()], "usd"
-        if labels := re.fullmatch(r"([KMBT]?)(?:examples?|labels?)", word, re.IGNORECASE):
-            return amount * SUFFIXES[labels[1].upper()], "examples"
+        amount, prefix, word = float(found[1] + (found[2] or "")), found[3].upper(), found[4].lower()
+        unit = {"flop": "flops", "usd": "usd", "dollar": "usd", "example": "examples", "label": "examples"}[word]
+        scale = (PREFIXES if unit == "flops" else SUFFIXES).get(prefix)
+        if scale is not None:
+            return amount * scale, unit
     raise errors.CommandError(f"--budget {text}: write a number with its unit: 1e18flops (or 1EFLOP), 100usd, 5000examples")
 
 

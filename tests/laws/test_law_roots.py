@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from laws.roots import compare_laws, roots_of
+from laws.roots import compare_laws, false_root_rate, meet, roots_of
 
 
 def entry(name, a, alpha, beta, e, low=100.0, high=1e5, method=None):
@@ -86,3 +86,72 @@ def test_entries_of_the_comparison():
     assert [(c["kind"], c["leader_before"], c["leader"]) for c in out] == [("crossing", "two", "one"), ("crossing", "one", "two")]
     out = compare_laws([one, {**two, "refused": "TOO_FEW_POINTS"}], draws, [Level], {"data": "d"})
     assert [(c["kind"], c["refused"]) for c in out] == [("refused", "NO_LAW")]
+
+
+def test_two_roots_between_two_points_of_the_grid():
+    """A dip through zero that is narrower than the grid's step is found; one that only touches zero is no change of lead."""
+    inside = np.log(3217.0)
+    dip = lambda depth: lambda x: (x - inside) ** 2 * 50 - depth  # noqa: E731
+    found = meet(dip(1e-5), None, 100, 1e5, (300, 3e4))
+    width = np.sqrt(1e-5 / 50)
+    assert [r["value"] for r in found["roots"]] == pytest.approx(list(np.exp([inside - width, inside + width])), rel=1e-9)
+    assert [r["before"] for r in found["roots"]] == ["second", "first"] and np.log(1e3) / 240 > 2 * width
+    assert meet(dip(-1e-5), None, 100, 1e5, (300, 3e4))["roots"] == []
+
+
+def test_same_curves_tie():
+    one = entry("one", 60.0, 0.2, 0.3, 1.0)
+    out = compare_laws([one, {**one, "id": "two", "method": "two"}], {}, [Level], {"data": "d"})
+    assert [(c["kind"], c["leader"]) for c in out] == [("tie", None)]
+
+
+def test_an_interval_is_open_where_draws_have_their_root_beyond_the_search():
+    """A straight difference in log D: the root of a draw is known exactly, also where it lies outside."""
+    shift = np.random.default_rng(3).normal(0, 0.6, 4000)
+    found = meet(lambda x: np.log(500) - x, lambda x: np.log(500) - x[None] + shift[:, None], 100, 2000, (300, 700))
+    root = found["roots"][0]
+    exact = np.exp(np.log(500) + np.quantile(shift, [0.025, 0.975]))
+    assert exact[0] > 100 and root["low"] == pytest.approx(exact[0], rel=0.02) and exact[1] < 2000 and root["high"] == pytest.approx(exact[1], rel=0.02)
+    wide = meet(lambda x: np.log(500) - x, lambda x: np.log(500) - x[None] + 3 * shift[:, None], 100, 2000, (300, 700))
+    assert wide["roots"][0]["low"] is None and wide["roots"][0]["high"] is None
+    within = np.abs(3 * shift + np.log(500) - np.log(np.sqrt(100 * 2000))) < np.log(20) / 2
+    assert wide["roots"][0]["share"] == pytest.approx(np.mean(within), abs=1e-9) == wide["share"]
+
+
+def test_the_tie_set_is_where_the_interval_holds_zero_and_may_be_unbounded():
+    shift = np.random.default_rng(4).normal(0, 0.2, 4000)
+    found = meet(lambda x: np.log(500) - x, lambda x: np.log(500) - x[None] + shift[:, None], 100, 2000, (300, 700))
+    ends = np.exp(np.log(500) + np.quantile(shift, [0.025, 0.975]))
+    assert found["tie"][0] == pytest.approx(list(ends), rel=0.03) and len(found["tie"]) == 1
+    assert [(r["leader"]) for r in found["leads"]] == ["second", "first"]
+    assert found["leads"][0]["to"] < ends[0] * 1.03 and found["leads"][1]["from"] > ends[1] * 0.97
+    flat = meet(lambda x: 0 * x + 0.1, lambda x: 0 * x[None] + 0.1 + shift[:, None], 100, 2000, (300, 700))
+    assert flat["tie"] == [[None, None]] and flat["leads"] == []
+
+
+def test_common_luck_makes_a_root_surer():
+    one, two = entry("one", 60.0, 0.2, 0.3, 1.0), entry("two", 12.0, 0.2, 0.1, 1.0)
+    luck = np.random.default_rng(5).normal(0, 0.01, 400)
+    draws = {e["id"]: drawn(e, 0.0, 0) + np.array([0, 0, 0, 1]) * (luck[:, None] + own[:, None]) for e, own in ((one, np.zeros(400)), (two, np.random.default_rng(6).normal(0, 0.001, 400)))}
+    together = roots_of(one, two, {"n": 1e7}, draws, "d")["roots"][0]
+    apart = roots_of(one, two, {"n": 1e7}, {**draws, "two": np.roll(draws["two"], 200, axis=0)}, "d")["roots"][0]
+    width = lambda r: np.log(r["high"] / r["low"])  # noqa: E731
+    assert width(together) < width(apart) / 5
+
+
+def test_false_root_rate_is_a_share_without_a_root_and_a_level_with_one():
+    """Simulated where two curves touch but do not cross (the worst of no crossing): rates below .05 come in about 5 % of cases."""
+    rng, x = np.random.default_rng(0), np.linspace(-1, 1, 41)
+    truth = 0.02 * (x + 1) * 4  # zero at the left end, ahead everywhere else
+    noise = lambda count: 0.02 * (rng.normal(size=(count, 1)) + rng.normal(size=(count, 1)) * x)  # noqa: E731
+    rates, crossed = [], 0
+    for seen in truth + noise(600):
+        if seen.min() < 0 < seen.max():
+            crossed += 1
+            rates.append(false_root_rate(seen, seen + noise(300)))
+    assert 0.3 < crossed / 600 < 0.7 and np.sum(np.array(rates) < 0.05) / 600 < 0.08
+    away = truth + 0.05
+    drawn_SN = away + noise(2000)
+    assert false_root_rate(away, drawn_SN) == np.mean((drawn_SN.min(axis=1) < 0) & (drawn_SN.max(axis=1) > 0))
+    sure = x * 1.0
+    assert false_root_rate(sure, sure + noise(300)) < 0.01
