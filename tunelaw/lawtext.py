@@ -77,27 +77,41 @@ def renderables(laws):
 
 
 def headlines(laws) -> list[str]:
-    """What predicts the held-out cells best, a line for each place."""
-    from reports.lawbook import BASELINE_WORDS
-
+    """What predicts held-out cells best (without any: the largest levels when they are left out), a line for each place."""
     out = []
+    several = len({place["factor"] for place in laws["headline"]}) > 1
     for place in laws["headline"]:
+        if place["kind"] == "none":
+            continue
         name = " ".join(str(word) for word in (place["task"], place["method"]) if word) or place["response"]
-        best: dict[str, dict] = {}
-        for candidate in sorted((c for c in place["candidates"] if c["held_out_error"]["all"] is not None), key=lambda c: -c["held_out_error"]["all"]):
-            best[candidate["kind"]] = candidate
-        off = {kind: f"{BASELINE_WORDS.get(c['name'], c['name']) if kind == 'baseline' else c['name']} {c['held_out_error']['all']:.4g}" for kind, c in best.items()}
-        where = f"{name}, {place['factor']}" if len({h["factor"] for h in laws["headline"]}) > 1 else name
-        if place["kind"] == "form":
-            against = f"; the best baseline, {off['baseline']}" if "baseline" in off else ""
-            out.append(f"{where}: the {place['winner']} law is headlined, off by {place['held_out_error']:.4g} on {place['cells']} held-out cells{against}.")
-        elif place["kind"] == "baseline":
-            against = f"; the best law, {off['form']}" if "form" in off else ""
-            out.append(f"{where}: no law is headlined. A baseline ({off['baseline']}) is nearest on {place['cells']} held-out cells{against}.")
+        where = f"{name}, {place['factor']}" if several else name
+        on = f"on {place['cells']} held-out cells" if place["held_out_error"] is not None else "on the largest levels when they are left out"
+        scored = sorted((c for c in place["candidates"] if _error(c, place) is not None), key=lambda c: _error(c, place))
+        mine, rival = (next((c for c in scored if (c["kind"] == place["kind"]) == same), None) for same in (True, False))
+        clear = next((c["difference"]["high"] for c in place.get("comparisons", []) if rival and c["second"] == rival["name"]), None)
+        doubt = ", not clearly worse" if clear is not None and clear >= 0 else ""
+        against = f"; the best {'baseline' if rival['kind'] == 'baseline' else 'law'}, {_said(rival, place)}{doubt}" if rival else ""
+        words = f"the {place['winner']} law is headlined, off by {_error(mine, place):.4g}" if place["kind"] == "form" else f"no law is headlined; a baseline is nearest, {_said(mine, place)}"
+        out.append(f"{where}: {words} {on}{against}.")
     silent = [place for place in laws["headline"] if place["kind"] == "none"]
     if silent:
         out.append(f"{'Nothing' if len(silent) == len(laws['headline']) else str(len(silent)) + ' places: nothing'} is headlined: {silent[0]['reason']}.")
     return out
+
+
+def _error(candidate: dict, place: dict) -> float | None:
+    """A candidate's error on what its place is judged by."""
+    if place["held_out_error"] is not None:
+        return candidate["held_out_error"]["all"]
+    left = [v for v in (candidate.get("leave_largest_out") or {}).values() if v is not None]
+    return sum(left) / len(left) if left else None
+
+
+def _said(candidate: dict, place: dict) -> str:
+    from reports.lawbook import BASELINE_WORDS
+
+    words = BASELINE_WORDS.get(candidate["name"], candidate["name"]) if candidate["kind"] == "baseline" else candidate["name"]
+    return f"{words}: {_error(candidate, place):.4g}"
 
 
 def meetings(laws) -> tuple[list[str], list[list[str]]]:
