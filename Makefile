@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo cuda)
 OUT ?= runs/quickstart
 
-.PHONY: quickstart test test-shared test-slow test-parity test-browser test-laws-alone bench clean
+.PHONY: quickstart test test-shared test-slow test-parity test-browser test-laws-alone bench bench-laws clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/tunelaw run specs/quickstart.yaml --out $(OUT)
@@ -34,6 +34,16 @@ test-laws-alone:
 bench: $(VENV)/.parity
 	$(BIN)/python benchmarks/step.py --write
 
+# the peers live in an environment of their own, so that nothing of theirs is needed anywhere else
+bench-laws: $(VENV)/.installed $(VENV)-peers/.installed
+	@test -n "$$TUNELAW_SHARED" || { echo "TUNELAW_SHARED must name the folder with data/laws"; exit 2; }
+	$(BIN)/python benchmarks/laws.py --write --peers $(VENV)-peers/bin/python
+
+$(VENV)-peers/.installed:
+	test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check chinchilla==0.2.0
+	touch $@
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("tunelaw needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Call make with PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -56,4 +66,4 @@ $(VENV)/.browser: $(VENV)/.test
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache
+	rm -rf $(VENV) $(VENV)-peers build *.egg-info .pytest_cache
