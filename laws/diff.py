@@ -13,6 +13,7 @@ ALPHA = 0.05
 RULE = f"laws differ where the joint test of their parameters gives p < {ALPHA:g} after Holm's correction for the number of laws compared"
 FORGETTING = "pretraining_loss"
 TEXT = "data/pretraining_text"
+NOTHING = {"range": None, "difference": None, "same_within": None, "test": None, "parameters": {}, "reason": ""}
 
 
 class NotComparable(LawError):
@@ -26,23 +27,26 @@ class NotComparable(LawError):
 def diff(first: Laws, second: Laws, force: bool = False) -> dict:
     """What differs between two laws.json in meaning; numbers are second - first, ratios second / first.
 
-    Returns {first, second, forced, notes, laws, only_first, only_second, crossings, headlines, differ, rule, level}. Each of `laws` has
-    `state` (identical, different, not told apart, refused, no common range), the difference of the predictions on the common range with
+    Returns {level, rule, differ, forced, notes, laws, only_first, only_second, crossings, headlines}. Each of `laws` has
+    `state` (identical, different, not told apart, refused, no common range, not comparable), the difference of the predictions on the common range with
     intervals, the joint test of the parameters, `same_within` and each parameter. Raises NotComparable where response, test set, tokenizer
     or the column of the data size differ, unless `force`: then `forced` holds the reasons.
     """
+    for side, held in (("first", first), ("second", second)):
+        if not held["laws"]:
+            raise LawError(f"the {side} holds no law, so there is nothing to compare")
     reasons, unknown, blocked = conditions(first, second)
     if reasons and not force:
         raise NotComparable(reasons)
     notes = list(unknown)
-    one, two = _keyed(first, force), _keyed(second, force)
+    one, two = _keyed(first), _keyed(second)
     if force and not {e["response"] for e in first["laws"]} & {e["response"] for e in second["laws"]}:
-        one, two = _keyed(first, force, "response"), _keyed(second, force, "response")
+        one, two = _keyed(first, "response"), _keyed(second, "response")
     matched = [k for k in one if k in two]
     compared = []
     for key in matched:
         if one[key]["response"] in blocked and not force:
-            compared.append({**_names(one[key], two[key]), "state": "not comparable", "reason": blocked[one[key]["response"]]})
+            compared.append({**_names(one[key], two[key]), **NOTHING, "state": "not comparable", "reason": blocked[one[key]["response"]]})
         else:
             compared.append(of_law(one[key], two[key], first.draws, second.draws))
     tested = [c["test"]["p"] if c.get("test") else None for c in compared]
@@ -102,17 +106,14 @@ def conditions(first: Laws, second: Laws) -> tuple[list[str], list[str], dict[st
 
 def of_law(first: dict, second: dict, draws_first, draws_second) -> dict:
     """Two entries of laws.json with the same form against each other; `draws_*` are the mappings of all draws."""
-    out = _names(first, second)
+    out = {**_names(first, second), "points": [first["points"], second["points"]], "shared_cells": _shared(first, second), **NOTHING}
     refused = [(side, e) for side, e in (("first", first), ("second", second)) if e["refused"]]
     if refused:
         return {**out, "state": "refused", "reason": "; ".join(f"in the {side}: {e['refused']}, {e['reason']}" for side, e in refused)}
     one, two = (None if e["id"] not in draws else np.asarray(draws[e["id"]]) for e, draws in ((first, draws_first), (second, draws_second)))
     values = [[p["value"] for p in e["parameters"].values()] for e in (first, second)]
     ranges = common_range(first, second)
-    out.update(
-        points=[first["points"], second["points"]], shared_cells=_shared(first, second), range=_columns(first, ranges),
-        difference=None, same_within=None, test=None, parameters=of_parameters(first, second, one, two), state="not told apart", reason="",
-    )  # fmt: skip
+    out.update(range=_columns(first, ranges), parameters=of_parameters(first, second, one, two), state="not told apart")
     if values[0] == values[1] and first["range"] == second["range"]:
         out.update(state="identical", same_within=0.0)
         return out
@@ -127,7 +128,7 @@ def of_law(first: dict, second: dict, draws_first, draws_second) -> dict:
     return out
 
 
-def _keyed(laws: Laws, force: bool, without: str = "") -> dict[tuple, dict]:
+def _keyed(laws: Laws, without: str = "") -> dict[tuple, dict]:
     return {(*(e[k] for k in KEYS if k != without), e["expression"]): e for e in laws["laws"]}
 
 

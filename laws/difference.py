@@ -149,7 +149,7 @@ def joint_test(first: dict, second: dict, draws_first, draws_second) -> dict | N
     use = [k for k, name in enumerate(one.names) if name not in left]
     if not use:
         return None
-    gap = (two.value - one.value)[use]
+    gap = two.value[use] - one.value[use]
     v1, v2 = one.matrix[np.ix_(use, use)], two.matrix[np.ix_(use, use)]
     unit = np.sqrt(np.diag(v1 + v2))
     v1, v2, gap = v1 / np.outer(unit, unit), v2 / np.outer(unit, unit), gap / unit

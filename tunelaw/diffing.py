@@ -117,7 +117,7 @@ def _law_table(laws: list[dict], same):
     for law in laws:
         gap, test = law.get("difference"), law.get("test")
         made.add_row(
-            Text(_name(law, same)), "" if "points" not in law else "{}, {}".format(*law["points"]), "" if gap is None else _spread(gap["mean"]),
+            Text(_name(law, same)), "{}, {}".format(*law["points"]) if "points" in law else "", "" if gap is None else _spread(gap["mean"]),
             "" if gap is None else _spread(gap["largest"]), "" if gap is None else _place(gap["largest"]["at"]),
             "" if test is None else _test(test), "" if law.get("same_within") is None else _percent(law["same_within"]),
             Text(law["state"], style={"different": "bold red", "identical": "green"}.get(law["state"], "")),

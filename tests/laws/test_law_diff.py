@@ -168,6 +168,11 @@ def test_laws_of_one_side_and_refused_laws_are_listed(first):
     assert "in the second" in diff(first, few)["laws"][0]["reason"]
 
 
+def test_a_file_without_laws_is_an_error(first):
+    with pytest.raises(laws.LawError, match="the second holds no law"):
+        diff(first, laws.Laws({**first, "laws": []}))
+
+
 def test_shared_runs_are_said(first):
     refit = laws.fit_foreign(table(1), {"X": "params", "D": "examples"}, "loss", group="method", forms="multiplicative", delta=0.01, intervals="none")
     found = diff(first, refit)
