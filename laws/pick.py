@@ -73,6 +73,8 @@ def settle(laws: Laws, entries: list[dict], at: dict) -> dict[str, float]:
         column = key
         if key not in known:
             symbols = {e["symbols"][key] for e in entries if key in e["symbols"]}
+            called = (laws["request"].get("symbols") or {}).get(key)  # what the user of a foreign table called it
+            symbols = symbols or ({called} if called else set())
             if key == "model_size":
                 column = next((c for c in SIZES if c in known), key)
             elif len(symbols) == 1:

@@ -84,13 +84,19 @@ def meeting_words(book, task):
     inside = [item for item in found if item["kind"] == "crossing" and item["inside"] and item["examples"]]
     outside = [item for item in found if item["kind"] == "crossing" and not item["inside"]]
     never = [item for item in found if item["kind"] == "none"]
-    words = [f"{item['first']} and {item['second']}{at(book, item)} at about {between(item['examples'])}" for item in inside]
+    words = [f"{item['first']} and {item['second']}{at(book, item)} at about {between(item['examples'])}{by_chance(item)}" for item in inside]
     text = f"Inside the data: {'; '.join(words)}. " if words else ""
     if outside:
         text += f"Outside the measured data, so not to be trusted: {'; '.join(unique_pairs(book, outside))}. "
     if never:
         text += f"No crossing: {'; '.join(unique_pairs(book, never))}."
     return text.strip()
+
+
+def by_chance(item):
+    """`, which chance alone shows in 27 % of cases` where a crossing is not shown beyond chance."""
+    rate = item.get("false_root_rate")
+    return f", which chance alone would show in {numbers.percent(rate)} of cases" if numbers.known(rate) and rate >= 0.05 else ""
 
 
 def same_place(item):
