@@ -150,7 +150,7 @@ def _amount(laws, entry, find, place, loss, extrapolate) -> dict:
     if draws is not None:
         first_S = _first(predict_draws(entry, {**place, find: np.exp(logs)}, draws) - loss, logs)
         out["share"] = float(np.mean(np.isfinite(first_S)))
-        out["interval"] = {"95": _ends(first_S, 0.95), "80": _ends(first_S, 0.8)}
+        out["interval"] = {"95": _ends(first_S, 0.95, logs), "80": _ends(first_S, 0.8, logs)}
     below = np.flatnonzero(gap_N <= 0)
     if not len(below):
         lowest = float(np.min(gap_N) + loss)
@@ -216,10 +216,11 @@ def _first(gap_SN, logs) -> np.ndarray:
     return np.where(down.any(axis=1), at_S, np.inf)
 
 
-def _ends(first_S, level: float) -> list[float | None]:
+def _ends(first_S, level: float, logs) -> list[float | None]:
+    """[low, high]: low null where it lies below what was looked at, high null where it has no end."""
     tail = (1 - level) / 2
-    ends = np.quantile(first_S, [tail, 1 - tail], method="nearest")
-    return [float(np.exp(v)) if np.isfinite(v) else None for v in ends]
+    low, high = np.quantile(first_S, [tail, 1 - tail], method="nearest")
+    return [None if low == -np.inf else float(np.exp(min(low, logs[-1]))), None if high == np.inf else float(np.exp(max(high, logs[0])))]
 
 
 __all__ = ["Refusal", "at", "need"]

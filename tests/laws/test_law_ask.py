@@ -84,7 +84,7 @@ def test_need_beyond_the_data_is_refused_unless_asked_for(made):
 
 def test_need_of_what_the_smallest_data_reach_already(made):
     answer = of(ask.need(made, 3.0, {"n": 3e7}), "full")
-    assert answer["kind"] == "at_most" and answer["amount"] == pytest.approx(10.0)
+    assert answer["kind"] == "at_most" and answer["amount"] == pytest.approx(10.0) and answer["interval"]["95"] == [None, pytest.approx(10.0)]
 
 
 def test_need_of_a_model_and_at_every_level(made):
