@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from laws.fitting import Law, Procedure
 from laws.forms import FORMS
 from laws.request import complete
 from laws.study import answer, gather, questions
@@ -107,8 +108,11 @@ def grid_of(truth: Truth, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
     return truth.x[0] * 2.0 ** np.arange(sizes), np.geomspace(truth.d[0], truth.d[-1], data)
 
 
-def table_of(truth: Truth, setting: Setting, rng: np.random.Generator) -> Table:
-    """The rows of one study: every seed of every cell. Nested subsets: a seed's luck at two sizes correlates as root(small / large)."""
+def table_of(truth: Truth, setting: Setting, rng: np.random.Generator) -> tuple[Table, np.ndarray]:
+    """The rows of one study, every seed of every cell, and what each cell's loss would be on these bases without any other noise.
+
+    Nested subsets: a seed's luck at two data sizes correlates as root(small / large), and is the same for every base.
+    """
     x, d = grid_of(truth, setting)
     one = truth.factor == "adapter size"  # one base model under all adapters: its luck is in every cell
     base = np.full(len(x), rng.normal(0, setting.base)) if one else rng.normal(0, 1, len(x)) * setting.base
@@ -116,16 +120,17 @@ def table_of(truth: Truth, setting: Setting, rng: np.random.Generator) -> Table:
     luck = rng.multivariate_normal(np.zeros(len(d)), kernel, setting.seeds) * setting.subset
     rows = [(i, j, s) for i in range(len(x)) for j in range(len(d)) for s in range(setting.seeds)]
     i, j, s = (np.array(v) for v in zip(*rows))
-    loss = FORM.value(truth.parameters[None], {"X": x[i], "D": d[j]})[0] + base[i] + luck[s, j] + rng.normal(0, NOISE, len(rows))
+    sure = FORM.value(truth.parameters[None], {"X": x[i], "D": d[j]})[0] + base[i]
+    loss = sure + luck[s, j] + rng.normal(0, NOISE, len(rows))
     columns = {"peft_parameters" if one else "x": x[i], "d": d[j], "loss": loss, "seed": np.array([str(v) for v in s], object)}
     columns.update({"task": np.full(len(rows), "", object), "method": np.full(len(rows), "", object), "held_out": np.full(len(rows), "", object)})
-    return Table(columns, np.arange(2, 2 + len(rows)), truth.name)
+    return Table(columns, np.arange(2, 2 + len(rows)), truth.name), sure
 
 
 def study(truth: Truth, setting: Setting, number: int, name: str) -> dict:
     """One study: what was refused or warned of, and which intervals hold the truth; limits `new` are for new base models."""
     rng = np.random.default_rng([number, sum(map(ord, name))])
-    table = table_of(truth, setting, rng)
+    table, sure = table_of(truth, setting, rng)
     x = "peft_parameters" if truth.factor == "adapter size" else "x"
     request = complete({
         "responses": ["loss"], "factors": [x], "data": "d", "symbols": {x: "X", "d": "D"}, "foreign": True, "forms": ["multiplicative"], "draws": DRAWS,
@@ -137,17 +142,30 @@ def study(truth: Truth, setting: Setting, number: int, name: str) -> dict:
     if q.refused:
         return {"refused": q.refused}
     known = q.extra["uncertainty"]
-    inside = lambda limits: [bool((e["low"] if e["low"] is not None else -np.inf) <= v <= (e["high"] if e["high"] is not None else np.inf)) for e, v in zip(limits.values(), truth.parameters)]  # noqa: E731
+    def inside(limits, values):
+        return [bool((e["low"] if e["low"] is not None else -np.inf) <= v <= (e["high"] if e["high"] is not None else np.inf)) for e, v in zip(limits.values(), values)]
+
     far = {"X": np.array([4 * max(table[x])]), "D": np.array([4 * max(table["d"])])}
     band = np.quantile(FORM.value(q.draws, far)[:, 0], [0.025, 0.975])
     beyond = float(FORM.value(truth.parameters[None], far)[0, 0])
     out = {
-        "refused": None, "doubts": [d["id"] for d in known.doubts], "holds": inside(known.parameters), "band": bool(band[0] <= beyond <= band[1]),
+        "refused": None, "doubts": [d["id"] for d in known.doubts], "holds": inside(known.parameters, truth.parameters), "band": bool(band[0] <= beyond <= band[1]),
         "at_zero": bool(q.parameters[3] <= 1e-9), "open": [n for n, e in known.parameters.items() if e.get("open")],
     }  # fmt: skip
+    if setting.base:  # "given these bases": what the law would be on them without seeds' and subsets' noise
+        out["given"] = inside(known.parameters, _without_noise(q, table, sure))
     if "parameters" in known.about.get("new_bases", {}):
-        out["new"] = inside(known.about["new_bases"]["parameters"])
+        out["new"] = inside(known.about["new_bases"]["parameters"], truth.parameters)
     return out
+
+
+def _without_noise(q, table: Table, sure: np.ndarray) -> np.ndarray:
+    """The parameters that the engine's own fit would find on the cells' losses without noise."""
+    procedure = q.extra["procedure"][0]
+    cells = {c.key: float(np.mean(sure[c.rows])) for c in q.fitted}
+    law = procedure.first[0]
+    law = Law(law.block, np.array([cells[key] for key in law.cells]), law.root_N, law.cells, law.strata)
+    return Procedure([law], delta=procedure.delta).fit()[0][law.label]
 
 
 def run(settings: list[str], all_truths: list[Truth], studies: int, state: Path, seconds: float) -> None:
@@ -193,10 +211,11 @@ def summary(results: list[dict]) -> dict:
     sure = [r for r in fitted if "NOT_IDENTIFIED" not in r["doubts"]]
     columns = list(zip(*[r["holds"] for r in fitted])) or [[], [], [], []]
     new = [v for r in fitted for v in r.get("new", [])]
+    given = [v for r in fitted for v in r.get("given", r["holds"])]
     return {
         "studies": len(results), "refused": len(results) - len(fitted),
         **{n: share(list(c)) for n, c in zip(("A", "alpha", "beta", "E"), columns)},
-        "all": share([v for r in fitted for v in r["holds"]]), "sure": share([v for r in sure for v in r["holds"]]), "new": share(new),
+        "all": share([v for r in fitted for v in r["holds"]]), "sure": share([v for r in sure for v in r["holds"]]), "new": share(new), "given": share(given),
         "band": share([r["band"] for r in fitted]), "loose": share(["NOT_IDENTIFIED" in r["doubts"] for r in fitted]),
         "bases": share(["BASE_EFFECTS" in r["doubts"] for r in fitted]), "at_zero": share([r["at_zero"] for r in fitted]),
     }  # fmt: skip
@@ -210,15 +229,16 @@ def report(known: dict, command: str) -> str:
         "Each study is a table drawn from one of the 24 laws of Table 4 of Zhang et al. 2024 (arXiv 2402.17193) on the fitted part of the paper's grid for that factor,",
         f"normal noise of {NOISE} nats a run, and fitted by the engine with its defaults (three seeds a cell unless said otherwise). A figure is the share of 95 % intervals",
         "that hold the true value, in per cent, ± its standard error. `all`: the four parameters together; `identified`: without the studies that were warned",
-        "NOT_IDENTIFIED; `beyond`: the law at four times the largest X and D, from its draws; `new bases`: the intervals for new base models, where they are given",
-        "(from six base models on).", "",
-        "| setting | studies | refused | A | alpha | beta | E | all | identified | new bases | beyond | NOT_IDENTIFIED | BASE_EFFECTS |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "NOT_IDENTIFIED; `given these bases`: of what the law would be on the study's own base models without the noise of seeds and subsets, which is what the intervals",
+        "are about; `new bases`: the true law by the intervals for new base models, where these are given (from six bases on); `beyond`: the law at four times the",
+        "largest X and D, from its draws.", "",
+        "| setting | studies | refused | A | alpha | beta | E | all | identified | given these bases | new bases | beyond | NOT_IDENTIFIED | BASE_EFFECTS |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for name, setting in SETTINGS.items():
         if known.get(name):
             s = summary(known[name])
-            lines.append(f"| {setting.title} | {s['studies']} | {s['refused']} | {s['A']} | {s['alpha']} | {s['beta']} | {s['E']} | {s['all']} | {s['sure']} | {s['new']} | {s['band']} | {s['loose']} | {s['bases']} |")
+            lines.append(f"| {setting.title} | {s['studies']} | {s['refused']} | {s['A']} | {s['alpha']} | {s['beta']} | {s['E']} | {s['all']} | {s['sure']} | {s['given']} | {s['new']} | {s['band']} | {s['loose']} | {s['bases']} |")
     lines += [
         "", "With base effects and fewer than six bases the intervals hold for the bases at hand: the truth of the law for other bases lies outside more often, the", "engine warns",
         "BASE_EFFECTS where the residuals show it, and says that intervals for new bases are unknown. From six bases on they are printed.", "",

@@ -18,7 +18,7 @@ ITERATIONS = 150
 MOST_LEVELS = 400  # of bases and data sizes together: beyond, shared noise is not looked for
 NEGLIGIBLE = 1e-3  # share of the noise variance below which a component is taken as absent
 LEAST_OWN = 0.2  # a point's own noise is never taken below this share of the residual variance
-DOUBT = 0.01  # p-value below which base effects are spoken of
+DOUBT = 0.05  # p-value below which base effects are spoken of
 
 
 @dataclass
