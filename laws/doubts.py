@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import fdtrc, ndtri
 
 from laws.explanations import note
 
@@ -39,6 +38,8 @@ def turns(q) -> list[dict]:
     pairs = sum(len(v) * (len(v) - 1) // 2 for v in levels.values())
     if not pairs:
         return []
+    from scipy.special import ndtri  # scipy is slow to import: only where it is needed
+
     z = float(-ndtri(LEVEL / 2 / pairs))
     found = []
     for level, own in levels.items():
@@ -136,6 +137,8 @@ def misfit(q) -> list[dict]:
     away = q.predict(q.fitted) - seen
     share = float(np.sqrt(np.mean((away / seen) ** 2)))
     ratio = float(np.sum((away / se) ** 2)) / free
+    from scipy.special import fdtrc
+
     p = float(fdtrc(free, noise_df, ratio))
     if p >= MISFIT or share <= MISFIT_SHARE:
         return []
