@@ -112,7 +112,7 @@ class Working:
         form = form_of(entry)
         self.names = list(entry["parameters"])
         given = entry["covariance"]
-        labels = given["names"] if given else [f"log {n}" if n in form.linear and n != "E" else n for n in self.names]
+        labels = given["names"] if given else [f"log {n}" if log else n for n, log in zip(self.names, form.logged)]
         self.logs = np.array([label.startswith("log ") for label in labels])
         point = np.array([entry["parameters"][n]["value"] for n in self.names])
         self.bound = [n for n, v in zip(self.names, point) if v in form.bound(n)]

@@ -82,7 +82,7 @@ def _covariance(q: Question) -> dict | None:
     matrix = q.extra["covariance"]
     if matrix is None:
         return None
-    names = [n if n not in q.form.linear or n == "E" else f"log {n}" for n in q.form.parameters]
+    names = [f"log {n}" if log else n for n, log in zip(q.form.parameters, q.form.logged)]
     return {"names": names, "matrix": [[None if not np.isfinite(v) else float(v) for v in row] for row in matrix]}
 
 

@@ -67,6 +67,12 @@ class Form:
         return (False,) * len(self.exponents)
 
     @property
+    def logged(self) -> tuple[bool, ...]:
+        """For each of `parameters` whether intervals and the covariance have its logarithm: positive ones, the constant left out."""
+        positive = {*self.linear, *(n for n, log in zip(self.exponents, self.logs) if log)} - {*self.constants, "E"}
+        return tuple(n in positive and self.bound(n)[0] >= 0 for n in self.parameters)
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """Factor symbols that stand in the expression, D last."""
         seen: dict[str, None] = {}

@@ -96,7 +96,8 @@ class General(Form):
         return self.graph.program([self.graph.slope(self._total, n) for n in self.parameters])
 
     def _named(self, theta_SP: np.ndarray) -> dict[str, np.ndarray]:
-        return {n: np.exp(theta_SP[:, i : i + 1]) if log else theta_SP[:, i : i + 1] for i, (n, log) in enumerate(zip(self.others, self.log))}
+        with np.errstate(over="ignore"):
+            return {n: np.exp(theta_SP[:, i : i + 1]) if log else theta_SP[:, i : i + 1] for i, (n, log) in enumerate(zip(self.others, self.log))}
 
     def basis(self, theta_SP, logs, values=None) -> np.ndarray:
         count = len(next(iter(logs.values())))

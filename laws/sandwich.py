@@ -8,8 +8,8 @@ from laws.profile import Profile
 
 
 def logs_of(form) -> np.ndarray:
-    """Which of a form's parameters stand in the covariance as logarithms: the linear ones but the constant E."""
-    return np.array([n in form.linear and n != "E" for n in form.parameters])
+    """Which of a form's parameters stand in the covariance as logarithms: the positive ones but the constant E."""
+    return np.array(form.logged)
 
 
 def gradients(profile: Profile, law: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import least_squares
 
 from laws.expression import parse
@@ -194,3 +195,22 @@ def test_redo_of_a_general_form_equals_fits_of_its_own():
         alone = fit("rectified", factors, drawn, np.inf, True)[0]
         r = np.log(FORMS["rectified"].value(row[None], factors)[0] / drawn)
         assert 0.5 * np.sum(r**2) <= alone.objective * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(("name", "searched"), [("rectified", "D0"), ("offset", "D0"), ("forgetting", "B")])
+def test_intervals_of_positive_parameters_are_as_wide_as_a_jacobian_says(name, searched):
+    """A parameter that is searched as a logarithm: its 95 % interval against t times the standard error of a numeric Jacobian in logarithms."""
+    import laws
+
+    factors, true, y = made(name, 0.004, 7)
+    table = {**{f"{s}_column": v for s, v in factors.items()}, "loss": y}
+    entry = laws.fit_foreign(table, {s: f"{s}_column" for s in factors}, "loss", forms=name, intervals="profile", loss="squares")["laws"][0]
+    found, form = entry["parameters"], FORMS[name]
+    best = np.log([found[n]["value"] for n in form.parameters])
+    J = np.stack([(form.value(np.exp(best + s)[None], factors) - form.value(np.exp(best - s)[None], factors))[0] / 2e-5 for s in 1e-5 * np.eye(len(best))], axis=1)
+    df = len(y) - len(best)
+    se = np.sqrt(np.diag(np.linalg.inv(J.T @ J)) * np.sum((form.value(np.exp(best)[None], factors)[0] - y) ** 2) / df)[form.parameters.index(searched)]
+    width = np.log(found[searched]["high"] / found[searched]["low"]) / 2
+    assert 0.7 < width / (stats.t.ppf(0.975, df) * se) < 1.5
+    i = entry["covariance"]["names"].index(f"log {searched}")
+    assert 0.4 < np.sqrt(entry["covariance"]["matrix"][i][i]) / se < 2.5
