@@ -92,7 +92,7 @@ def judge(request: dict, procedure: Procedure, first: Solution, later: dict, cel
         if kind == "profile":
             _profiled(found, profile, index, shared)
         else:
-            _drawn(found, law, draws, kind)
+            _drawn(found, law, draws, _point(procedure, first, later, index))
         _bases(found, profile, index, shared, stages, kind)
         _doubts(found, law, profile, index, shared, stages)
         out[label] = found
@@ -170,8 +170,8 @@ def quantile(df: float, tail: float) -> float:
     return float(stdtrit(df, 1 - tail))
 
 
-def _profiled(found: Uncertainty, profile: Profile, index: int, shared: Shared | None) -> None:
-    """Limits of every parameter from the profile, given these bases and, from six bases on, for new ones."""
+def _profiled(found: Uncertainty, profile: Profile, index: int, shared: Shared | None, given: bool = True) -> None:
+    """Limits of every parameter from the profile, given these bases (if asked) and, from six bases on, for new ones."""
     form = profile.system.blocks[index].form
     logs = logs_of(form)
     tail = (1 - LEVEL) / 2
@@ -180,7 +180,7 @@ def _profiled(found: Uncertainty, profile: Profile, index: int, shared: Shared |
     for j in range(len(form.parameters)):
         width, side = _width(profile, index, j, bool(logs[j]), shared), _side(profile, index, j)
         wishes = {}
-        for wish, variance, df in [("given", width.total, width.df)] + ([("new", width.new, new)] if new else []):
+        for wish, variance, df in ([("given", width.total, width.df)] if given else []) + ([("new", width.new, new)] if new else []):
             t = quantile(df, 2 * tail if side else tail) * (np.sqrt(variance / width.plain) if width.plain > 0 else 1.0)
             wishes[wish] = (None if side == "upper" else t, None if side == "lower" else t)
         wanted.append((index, j, bool(logs[j])))
@@ -192,10 +192,10 @@ def _profiled(found: Uncertainty, profile: Profile, index: int, shared: Shared |
     spread = {}
     for j, (name, ends) in enumerate(zip(form.parameters, limits)):
         side = _side(profile, index, j)
-        entry = _ends(form, name, logs[j], ends.get("given"), side, profile, index, j)
-        if found.draws is not None:
-            entry["se"] = float(np.std(found.draws[:, j], ddof=1))
-        found.parameters[name] = entry
+        if given:
+            found.parameters[name] = _ends(form, name, logs[j], ends.get("given"), side, profile, index, j)
+            if found.draws is not None:
+                found.parameters[name]["se"] = float(np.std(found.draws[:, j], ddof=1))
         if new:
             spread[name] = {e: v for e, v in _ends(form, name, logs[j], ends.get("new"), side, profile, index, j).items() if e in ("low", "high")}
     if new:
@@ -233,17 +233,28 @@ def _ends(form, name, log, ends, side, profile, index, j) -> dict:
     return out
 
 
-def _drawn(found: Uncertainty, law, draws: np.ndarray | None, kind: str) -> None:
+def _point(procedure: Procedure, first: Solution, later: dict, index: int) -> np.ndarray:
+    """The fitted parameters of a law in the user's units."""
+    own = later.get(procedure.laws[index].label)
+    if own is not None:
+        return own.system.user(own.linear_L[None], own.theta_P[None])[0][0]
+    return procedure.system.user(first.linear_L[None], first.theta_P[None])[index][0]
+
+
+def _drawn(found: Uncertainty, law, draws: np.ndarray | None, point: np.ndarray) -> None:
     """Limits of every parameter as central shares of the draws; one-sided where the fit lies on a bound."""
     form = law.block.form
     tail = (1 - LEVEL) / 2
+    small = 1e-9 * float(np.mean(np.abs(law.y_N)))
     for j, name in enumerate(form.parameters):
         if draws is None:
             found.parameters[name] = {"low": None, "high": None}
             continue
-        column = draws[:, j]
-        low, high = (float(v) for v in np.quantile(column, [tail, 1 - tail]))
-        found.parameters[name] = {"low": low, "high": high, "se": float(np.std(column, ddof=1))}
+        column, (low_bound, high_bound) = draws[:, j], form.bound(name)
+        side = "upper" if point[j] <= low_bound + small else "lower" if point[j] >= high_bound else None
+        low = float(point[j]) if side == "upper" else float(np.quantile(column, 2 * tail if side else tail))
+        high = float(point[j]) if side == "lower" else float(np.quantile(column, 1 - (2 * tail if side else tail)))
+        found.parameters[name] = {"low": low, "high": high, "se": float(np.std(column, ddof=1)), **({"side": side} if side else {})}
 
 
 def _new_bases(profile: Profile, shared: Shared | None) -> int:
@@ -261,6 +272,9 @@ def _bases(found: Uncertainty, profile: Profile, index: int, shared: Shared | No
             found.about["subsets"]["unknown"] = "one seed a cell: luck of a subset that lasts over the data sizes cannot be told from the law"
     if "new_bases" in found.about or kind == "none":
         return
+    if stages == 1 and _new_bases(profile, shared):  # the others' limits come from draws, these from the profile all the same
+        _profiled(found, profile, index, shared, given=False)
+        return
     bases = None if shared is None else shared.layout.bases
     if bases is None:
         reason = "pairs were drawn as they are" if kind == "rows" else f"more than {HUGE} points"
@@ -269,7 +283,7 @@ def _bases(found: Uncertainty, profile: Profile, index: int, shared: Shared | No
     elif not _new_bases(profile, shared):
         reason = "most base models have one cell, which does not tell their luck from that of a run"
     else:
-        reason = f"{kind} intervals do not tell it; ask for profile" if stages == 1 else "laws that were fitted in two stages"
+        reason = "the laws were fitted in two stages"
     found.about["new_bases"] = {"unknown": reason}
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from laws.solve import Target, residual
 
-ROUNDS = 40  # of one constrained fit
-SEARCHES = 14  # rounds of the search for a limit
-CLOSE = 0.01  # a limit is found when its root statistic is within this share of the threshold
+ROUNDS = 25  # of one constrained fit
+SEARCHES = 11  # rounds of the search for a limit
+CLOSE = 0.015  # a limit is found when its root statistic is within this share of the threshold
 FURTHEST = 60.0  # in the logarithm of a parameter: beyond, it counts as unlimited
 TINY = 1e-12  # share of the responses below which a linear parameter is at zero
 
@@ -95,10 +95,11 @@ def _constrained_step(matrix, grad, k, free, scale, damping):
     scaled = np.where(both, matrix / scale[:, :, None] / scale[:, None, :], 0.0)
     eye = np.eye(matrix.shape[1])
     scaled = scaled + eye * np.where(free, damping[:, None] + 1e-14, 1.0)[:, None, :]
-    right = np.stack([np.where(free, -grad / scale, 0.0), np.where(free, k / scale, 0.0)], axis=2)
+    unit = np.where(free, k / scale, 0.0)
+    unit /= np.maximum(np.max(np.abs(unit), axis=1), 1e-300)[:, None]  # its length is free: no overflow
+    right = np.stack([np.where(free, -grad / scale, 0.0), unit], axis=2)
     solved = np.linalg.solve(scaled, right)
     plain, along = solved[:, :, 0], solved[:, :, 1]
-    unit = np.where(free, k / scale, 0.0)
     bottom = np.sum(unit * along, axis=1)
     weight = np.where(bottom > 0, -np.sum(unit * plain, axis=1) / np.where(bottom > 0, bottom, 1.0), 0.0)
     return (plain + weight[:, None] * along) / scale

@@ -282,3 +282,28 @@ def test_a_profile_does_not_depend_on_units():
         limits = Profile(procedure.system, target, first.linear_L, first.theta_P).limits([(0, 1, False), (0, 2, False)], [{"given": (2.0, 2.0)}] * 2)
         ends.append([e.value for limit in limits for e in limit["given"]])
     assert ends[0] == pytest.approx(ends[1], rel=1e-6)
+
+
+def test_kinds_that_draw_say_the_same_about_bounds_and_new_bases():
+    x, d = grid(6, 5)
+    rng = np.random.default_rng(3)
+    truth = np.array([30.0, 0.1, 0.03, 0.0])
+    for _ in range(20):
+        y = FORM.value(truth[None], {"X": x, "D": d})[0] + rng.normal(0, 0.005, len(x))
+        procedure, first, later = fitted(y, x, d)
+        if first.linear_L[1] == 0:
+            break
+    cells = {"one": cells_of(y[:, None], x, d)}
+    found = {kind: intervals.judge({"intervals": kind, "data": "d", "draws": 200}, procedure, first, later, cells, ("x",))["one"] for kind in ("profile", "residual", "hierarchical")}
+    exact = found["profile"]
+    for kind in ("residual", "hierarchical"):
+        known = found[kind]
+        e = known.parameters["E"]
+        assert e["low"] == 0 and e["side"] == "upper" and e["high"] == pytest.approx(np.quantile(known.draws[:, 3], 0.95))
+        assert [w["id"] for w in known.doubts] == ["NOT_IDENTIFIED"]
+        assert known.about["new_bases"]["df"] == 2 == exact.about["new_bases"]["df"]
+        new = known.about["new_bases"]["parameters"]["alpha"]
+        assert new["low"] < known.parameters["alpha"]["low"] and new["high"] > known.parameters["alpha"]["high"]
+        for name, ends in exact.about["new_bases"]["parameters"].items():
+            assert known.about["new_bases"]["parameters"][name] == pytest.approx(ends, rel=1e-6)
+        assert known.parameters["beta"]["high"] == pytest.approx(exact.parameters["beta"]["high"], rel=0.25)
