@@ -125,7 +125,8 @@ class _Asker:
         ]  # fmt: skip
 
     def question(self, factor: str, group: str, form: Form, symbols: dict[str, str], cells: list[Cell]) -> Question:
-        cells = sorted(cells, key=lambda c: (tuple(c.factors[f] for f in symbols.values()), c.key))
+        order = np.lexsort([[c.factors[f] for c in cells] for f in reversed(symbols.values())]) if cells else ()
+        cells = [cells[i] for i in order]  # by the law's factors, and as they come (by key) where these agree
         fitted, held = [c for c in cells if not c.held_out], [c for c in cells if c.held_out]
         q = Question(self.task, self.method, self.data.name, factor, group, form, symbols, fitted, held, self.d, needed=form.minimum)
         refuse(q)
