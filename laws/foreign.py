@@ -112,6 +112,10 @@ def read_foreign(path, factors, response, group=None, wide: str | None = None, f
         elif name in also:
             columns[name] = _either(raw, name)
     table = Table(columns, raw.lines, raw.source)
+    if "D" not in factors:
+        product = f"{factors['N']} * {factors['M']}"
+        table.columns[product] = table[factors["N"]] * table[factors["M"]]
+        factors = {**factors, "D": product}
     for name in factors.values():
         if name in table:
             refuse_negative(table, name)

@@ -58,7 +58,7 @@ def parse_factors(factors, wide: str | None = None) -> dict[str, str]:
         if wide in factors:
             raise TableError(f"--wide {wide}: {wide} is in the headers of the columns, so --factors cannot name a column for it too")
         factors = {**factors, wide: wide}
-    if "D" not in factors:
+    if "D" not in factors and not {"N", "M"} <= set(factors):  # tokens per parameter and parameters are a data size
         raise TableError(f"--factors: D (the column of the data size) is missing, e.g. {EXAMPLE}")
     if "X" in factors and "N" in factors:
         raise TableError("--factors: X and N both name the size factor; with several factors use N, P and T")

@@ -167,3 +167,18 @@ def test_our_own_table_checks_its_cells(tmp_path):
         laws.read_table(make_table.save(tmp_path / "results.csv", rows))
     table = laws.read_table(make_table.save(tmp_path / "results.csv", make_table.rows(seeds=1)))
     assert np.isnan(table["rank"][0]) and table["seed"][0] == "0" and len(table) == len(make_table.rows(seeds=1))
+
+
+def test_tokens_per_parameter_stand_for_the_data_size():
+    """N and M are as good as N and D: M = D / N (Gadre et al. 2024)."""
+    rows = [(n, m) for n in (1e7, 8e7, 4e8) for m in (20.0, 80.0, 320.0)]
+    loss = [1.8 + 160 * n**-0.27 + 280 * (m * n) ** -0.27 for n, m in rows]
+    columns = {"size": [n for n, _ in rows], "ratio": [m for _, m in rows], "tokens": [n * m for n, m in rows], "loss": loss}
+    options = {"response": "loss", "forms": "overtraining", "loss": "squares", "intervals": "none"}
+    by_ratio = laws.fit_foreign(columns, {"N": "size", "M": "ratio"}, **options)["laws"][0]
+    by_data = laws.fit_foreign(columns, {"N": "size", "D": "tokens"}, **options)["laws"][0]
+    assert by_ratio["refused"] is None
+    assert by_ratio["parameters"]["eta"]["value"] == pytest.approx(0.27, rel=1e-4)
+    assert by_ratio["parameters"] == by_data["parameters"]
+    with pytest.raises(laws.TableError, match="D .the column of the data size. is missing"):
+        laws.fit_foreign(columns, {"M": "ratio"}, **options)
