@@ -9,6 +9,7 @@ import numpy as np
 from laws import options
 from laws.explanations import note
 from laws.forms import FORMS
+from laws.holdout import codes_of, held_out
 from laws.predict import Laws
 from laws.reading import Raw, TableError, as_words, load
 from laws.table import Table, refuse_held_out, refuse_negative
@@ -51,7 +52,7 @@ def fit_foreign(
     read = read_foreign(path, factors, response, names, wide, wanted, bounds, [options.parse_rule(rule)[0] for rule in rules])
     table, factors = read.table, read.factors
     if rules:
-        table.columns["held_out"] = _held_out(table, factors, names, rules)
+        table.columns["held_out"] = held_out(table, factors, names, rules)
     _group(table, names)
     other = [c for s, c in factors.items() if s in LAWS_OF]  # measured columns and M stand in expressions alone
     if not wanted:
@@ -239,19 +240,6 @@ def _base(table: Table, factors: dict[str, str], response: str, groups) -> np.nd
         return (total / count)[codes]
 
 
-def codes_of(columns: list[np.ndarray], size: int) -> np.ndarray:
-    """One whole number for each row, equal where the rows agree in all columns; NaN equals NaN."""
-    out = np.zeros(size, np.int64)
-    for column in columns:
-        if column.dtype.kind == "f":
-            part = np.unique(column, return_inverse=True)[1]
-        else:
-            seen: dict = {}
-            part = np.fromiter((seen.setdefault(v, len(seen)) for v in column), np.int64, size)
-        out = np.unique(out * (int(part.max(initial=0)) + 1) + part, return_inverse=True)[1]
-    return out
-
-
 def _pooled(raw: Raw, table: Table, factors: dict[str, str], responses, groups) -> list[str]:
     """Columns that nobody named, that repeat, and that differ between rows taken as seeds of one cell."""
     named = {*factors.values(), *responses, *groups, "seed", "held_out", "status", *OPTIONAL_NUMBERS}
@@ -290,55 +278,9 @@ def _group(table: Table, names: list[str]) -> None:
         table.columns["method"] = np.full(size, "", object)
 
 
-def _held_out(table: Table, factors: dict[str, str], groups: list[str], rules) -> np.ndarray:
-    """The column held_out from comparisons; its kind is worked out in each group: beyond the fitted D, beyond another factor, both, or neither."""
-    out = np.zeros(len(table), bool) if "held_out" not in table else table["held_out"] != ""
-    for rule in rules:
-        rows = _matching(table, factors, rule)
-        if not rows.any():
-            raise TableError(f"--hold-out {rule!r}: no row of {table.source} is like that, so nothing would be held out")
-        out |= rows
-    if out.all():
-        raise TableError(f"--hold-out: every row of {table.source} would be held out, and none is left to fit")
-    code = codes_of([table[g] for g in groups], len(table))
-    beyond = {}
-    for symbol, column in factors.items():
-        values = table.numbers(column)
-        low, high = np.full(code.max() + 1, np.inf), np.full(code.max() + 1, -np.inf)
-        fitted = ~out & np.isfinite(values) & (values > 0)
-        np.minimum.at(low, code[fitted], values[fitted])
-        np.maximum.at(high, code[fitted], values[fitted])
-        beyond[symbol] = (values < low[code]) | (values > high[code])
-    data = beyond.pop("D")
-    size = np.any(list(beyond.values()), axis=0) if beyond else np.zeros(len(table), bool)
-    kind = np.where(data & size, "corner", np.where(data, "edge_data", np.where(size, "edge_size", "interior"))).astype(object)
-    kind[~out] = ""
-    return kind
-
-
-def _matching(table: Table, factors: dict[str, str], rule: str) -> np.ndarray:
-    """Rows for which a comparison holds; a missing cell never does."""
-    name, sign, text = options.parse_rule(rule)
-    column = factors.get(name, name)
-    if column not in table:
-        known = [*factors, *table.columns]
-        raise TableError(f"--hold-out {rule!r}: {name} is neither a symbol nor a column of the table{options.near(name, known)}; known are {options.names(list(dict.fromkeys(known)))}")
-    values = table[column]
-    if values.dtype.kind != "f":
-        if sign not in ("=", "!="):
-            raise TableError(f"--hold-out {rule!r}: {column} holds words, which compare with = and != alone")
-        return (values == text) if sign == "=" else (values != text) & (values != "")
-    try:
-        limit = float(text)
-    except ValueError:
-        raise TableError(f"--hold-out {rule!r}: {text!r} is not a number, and {column} is a column of numbers") from None
-    compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "=": np.equal, "!=": np.not_equal}[sign]
-    return compare(values, limit) & np.isfinite(values)
-
-
 def _rows(table: Table, rows) -> str:
     shown = ", ".join(str(int(line)) for line in table.lines[rows[:10]])
     return f"rows {shown}{' ...' if len(rows) > 10 else ''}"
 
 
-__all__ = ["Foreign", "codes_of", "fit_foreign", "melt", "read_foreign"]
+__all__ = ["Foreign", "fit_foreign", "melt", "read_foreign"]
