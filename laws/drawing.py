@@ -17,7 +17,8 @@ import numpy as np
 
 from laws.effects import Shared
 from laws.fitting import Procedure, Solution
-from laws.profile import Profile, scale_of
+from laws.profile import Profile
+from laws.scale import scale_of
 from laws.sandwich import logs_of
 from laws.solve import Target
 

@@ -23,6 +23,7 @@ from laws.sandwich import influence, logs_of, sandwich
 LEVEL = 0.95
 SMALL_CELLS = 20
 SMALL_LEVELS = 5
+PROFILED = 400  # points up to which a fit in one stage is profiled
 HUGE = 4000  # points beyond which draws come from the covariance
 KINDS = ("auto", "profile", "residual", "hierarchical", "rows", "wald", "none")
 GIVEN = "these base models"
@@ -48,9 +49,6 @@ def choose(kind: str, cells: int, levels: int, points: int, stages: int = 1) -> 
     if kind == "auto":
         kind = "wald" if points > HUGE else "profile" if small or stages == 1 and points <= PROFILED else "hierarchical"
     return "residual" if kind == "profile" and stages > 1 else kind
-
-
-PROFILED = 400  # points up to which a fit in one stage is profiled
 
 
 def draw(procedure: Procedure, first: Solution, later: dict[str, Solution], kind: str, rng: np.random.Generator, count: int = DRAWS) -> Draws:

@@ -7,57 +7,16 @@ estimate, such intervals do not depend on how a parameter is written, hold on cu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from laws.scale import normal_moments, scale_of
+from laws.search import Search
 from laws.solve import Target, residual
 
 ROUNDS = 25  # of one constrained fit
 SEARCHES = 11  # rounds of the search for a limit
-CLOSE = 0.015  # a limit is found when its root statistic is within this share of the threshold
 FURTHEST = 60.0  # in the logarithm of a parameter: beyond, it counts as unlimited
 TINY = 1e-12  # share of the responses below which a linear parameter is at zero
-
-
-def normal_moments(sigma: float, delta: float) -> tuple[float, float, float]:
-    """(E rho, E psi^2, E psi') of Huber's loss under normal residuals of deviation `sigma`."""
-    from scipy.special import ndtr
-
-    if np.isinf(delta):
-        return 0.5 * sigma**2, sigma**2, 1.0
-    c = delta / sigma
-    within = 2 * ndtr(c) - 1
-    density = np.exp(-0.5 * c * c) / np.sqrt(2 * np.pi)
-    inside = sigma**2 * (within - 2 * c * density)
-    rho = 0.5 * inside + 2 * delta * sigma * density - 0.5 * delta**2 * (1 - within)
-    return float(rho), float(inside + delta**2 * (1 - within)), float(within)
-
-
-def scale_of(objective: float, points: int, size: int, delta: float) -> float:
-    """The deviation of a weight-1 residual at which an objective like this is expected after fitting `size` parameters.
-
-    Solves points * E rho - size * kappa / 2 = objective; for least squares that is the root of the residual sum of squares over
-    (points - size), for delta near zero its counterpart for absolute deviations. 0 for a perfect fit.
-    """
-    if objective <= 0 or points <= size:
-        return 0.0
-
-    def expected(sigma):
-        rho, square, slope = normal_moments(sigma, delta)
-        return points * rho - 0.5 * size * square / slope
-
-    low = high = np.sqrt(2 * objective / (points - size))
-    while expected(high) < objective:
-        high *= 2
-    while expected(low) > objective:
-        low /= 2
-    for _ in range(60):
-        middle = np.sqrt(low * high)
-        low, high = (middle, high) if expected(middle) < objective else (low, middle)
-        if high / low < 1 + 1e-10:
-            break
-    return float(np.sqrt(low * high))
 
 
 class Coordinates:
@@ -103,14 +62,6 @@ def _constrained_step(matrix, grad, k, free, scale, damping):
     bottom = np.sum(unit * along, axis=1)
     weight = np.where(bottom > 0, -np.sum(unit * plain, axis=1) / np.where(bottom > 0, bottom, 1.0), 0.0)
     return (plain + weight[:, None] * along) / scale
-
-
-@dataclass
-class Limit:
-    """One end of an interval: the value, and whether the search met it (otherwise it lies on the bound, or nowhere)."""
-
-    value: float
-    found: bool
 
 
 class Profile:
@@ -168,7 +119,7 @@ class Profile:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(values)
 
-    def held(self, z_SQ: np.ndarray, searches: list["_Search"]) -> np.ndarray:
+    def held(self, z_SQ: np.ndarray, searches: list[Search]) -> np.ndarray:
         """The parameter that each row's search is about, [S]."""
         linear, theta = self.at.unpack(z_SQ)
         users = self.system.user(linear, theta)
@@ -294,7 +245,7 @@ class Profile:
                 for name, pair in wishes.items():
                     height = pair[(side + 1) // 2]
                     if height is not None:
-                        searches.append(_Search(law, column, log, name, side, start, k, spread, variance, float(height), low if side < 0 else high))
+                        searches.append(Search(law, column, log, name, side, start, k, spread, variance, float(height), low if side < 0 else high))
         self.pool: list[np.ndarray] = []
         # coefficients last: they are found along the fits of the exponents
         self._search([s for s in searches if not s.log])
@@ -365,7 +316,7 @@ class Profile:
             return low, high
         return (np.log(low) if low > 0 else start - FURTHEST), (np.log(high) if high < np.inf else start + FURTHEST)
 
-    def _search(self, searches: list["_Search"]) -> None:
+    def _search(self, searches: list[Search]) -> None:
         kappa = max(self.kappa, 1e-300)
         sigma = max(self.efficient_sigma, 1e-300)
         for s in searches:
@@ -386,80 +337,3 @@ class Profile:
             for s, a, row, c in zip(live, aims, z, cost):
                 self.pool.append(row)
                 s.tell(a, float(np.sqrt(max(2 * (c - self.cost), 0.0) / kappa)) if np.isfinite(c) else np.inf, row)
-
-
-@dataclass
-class _Search:
-    """The search for one limit of one parameter: what was tried, and where to look next."""
-
-    law: int
-    column: int
-    log: bool
-    name: str
-    side: int
-    start: float
-    k: np.ndarray
-    spread: np.ndarray
-    variance: float
-    height: float
-    box: float
-
-    def begin(self, sigma: float) -> None:
-        self.se = sigma * np.sqrt(self.variance) if self.variance > 0 else 0.0
-        self.tried: list[tuple[float, float, np.ndarray | None]] = [(self.start, 0.0, None)]  # value, root statistic, coordinates
-        self.done = self.start == self.box or not np.any(self.k)
-        self.met = False
-        self.value = self.box
-        # flat at the start (a parameter on its bound): the step is a guess that the search widens
-        self.step = self.se * self.height if self.se > 0 else max(1e-3, 0.05 * abs(self.start))
-
-    def aim(self) -> float:
-        """The next value to try."""
-        inside = max((t for t in self.tried if t[1] < self.height), key=lambda t: self.side * t[0])
-        beyond = [t for t in self.tried if t[1] >= self.height]
-        if not beyond:
-            if len(self.tried) == 1:
-                aim = self.start + self.side * self.step
-            else:
-                gone = abs(inside[0] - self.start)
-                grow = self.height / inside[1] if inside[1] > 0 else 4.0
-                aim = self.start + self.side * gone * float(np.clip(1.1 * grow, 1.2, 4.0))
-            return max(aim, self.box) if self.side < 0 else min(aim, self.box)
-        outer = min(beyond, key=lambda t: self.side * t[0])
-        if not np.isfinite(outer[1]):
-            return 0.5 * (inside[0] + outer[0])
-        share = (self.height - inside[1]) / (outer[1] - inside[1])
-        # a kink (another parameter meets its bound) makes false position slow: bisect every other time
-        share = 0.5 if len(self.tried) % 2 == 1 and len(self.tried) > 3 else float(np.clip(share, 0.05, 0.95))
-        return inside[0] + share * (outer[0] - inside[0])
-
-    def near(self, best_Q: np.ndarray, aim: float, tangent: bool = True) -> np.ndarray:
-        """Coordinates to start the constrained fit from: the closest fit so far, as it is or moved along the tangent."""
-        value, _, z = min((t for t in self.tried if np.isfinite(t[1])), key=lambda t: abs(t[0] - aim))
-        z = best_Q if z is None else z
-        if not tangent:
-            return z
-        if self.variance > 0:
-            return z + (aim - value) * self.spread / self.variance
-        return z + (aim - value) * self.k / np.sum(self.k**2)
-
-    def tell(self, value: float, root: float, z: np.ndarray) -> None:
-        """What a constrained fit at `value` came to."""
-        self.tried.append((value, root, z))
-        if np.isfinite(root) and abs(root - self.height) <= CLOSE * self.height:
-            self.done, self.met = True, True
-            self.value = value
-        elif value == self.box and root < self.height:
-            self.done = True
-        else:
-            inside = max((t for t in self.tried if t[1] < self.height), key=lambda t: self.side * t[0])
-            beyond = [t for t in self.tried if t[1] >= self.height]
-            if beyond:
-                outer = min(beyond, key=lambda t: self.side * t[0])
-                share = (self.height - inside[1]) / (outer[1] - inside[1]) if np.isfinite(outer[1]) else 0.0
-                self.met, self.value = True, inside[0] + share * (outer[0] - inside[0])
-                self.done = abs(outer[0] - inside[0]) < CLOSE * abs(outer[0] - self.start)
-
-    def limit(self) -> Limit:
-        """The limit as far as it is known."""
-        return Limit(float(self.value), self.met)

@@ -9,8 +9,9 @@ from laws import drawing, effects, intervals
 from laws.fitting import Law, Procedure
 from laws.forms import FORMS
 from laws.points import Cell
-from laws.profile import Profile, normal_moments, scale_of
+from laws.profile import Profile
 from laws.request import complete
+from laws.scale import normal_moments, scale_of
 from laws.solve import Target
 from laws.study import answer, gather, questions
 from laws.system import Block
