@@ -16,7 +16,6 @@ ADAPTER = ("rank", "prompt_length", "peft_parameters")  # settings that leave th
 OWN_DATA = ("finetuning_tokens",)
 ITERATIONS = 150
 MOST_LEVELS = 400  # of bases and data sizes together: beyond, shared noise is not looked for
-LEAST_GAIN = 1.0  # twice the gain in log likelihood from which subset effects are taken as there
 NEGLIGIBLE = 1e-3  # share of the noise variance below which a component is taken as absent
 LEAST_OWN = 0.2  # a point's own noise is never taken below this share of the residual variance
 DOUBT = 0.05  # p-value below which base effects are spoken of
@@ -183,11 +182,6 @@ def _from_seeds(out: Shared, layout: Layout, means_KD, count_D, single: float, d
         weight = np.maximum(new, 1e-14 * total)
         if still:
             break
-    # without any luck of subsets the seeds' means and the single runs show one variance
-    alone = (free * float(np.sum(count_D * np.diag(scatter)) / free) + df * single) / (free * sizes + df)
-    plain = _likelihood(np.zeros(len(parts)), alone, everything, scatter, free, single, df)
-    if 2 * (_likelihood(weight[:-1], weight[-1], everything, scatter, free, single, df) - plain) < LEAST_GAIN:
-        return
     noise = weight[-1] / float(np.mean(count_D))
     kept = [i for i in range(len(parts)) if weight[i] > NEGLIGIBLE * noise]
     inverse = np.linalg.pinv(sum(w * k for w, k in zip(weight, everything)), hermitian=True)
@@ -198,12 +192,6 @@ def _from_seeds(out: Shared, layout: Layout, means_KD, count_D, single: float, d
     out.parts = [parts[i] / seeds for i in kept]
     out.parts_covariance = spread
     out.subset = sum((weight[i] * parts[i] / seeds for i in kept), np.zeros((sizes, sizes)))
-
-
-def _likelihood(parts_C, own: float, everything: list, scatter, free: int, single: float, df: float) -> float:
-    """Logarithm of the likelihood of the seeds' deviations, up to a constant."""
-    matrix = sum((w * k for w, k in zip([*parts_C, own], everything)), np.zeros_like(scatter))
-    return -0.5 * float(free * np.linalg.slogdet(matrix)[1] + np.sum(np.linalg.inv(matrix) * scatter) + (df * (np.log(own) + single / own) if df > 0 else 0.0))
 
 
 def _from_residuals(out: Shared, r_N, root_N, jacobian_NQ, sigma: float) -> None:
