@@ -213,6 +213,7 @@ def variants(folder):
     extra["methods"]["lora"]["steps"] = {"at_most": 10, "epochs": 3.0}
     extra["methods"]["prompt"]["steps"] = {"at_least": 40, "epochs": 4.0}
     extra["laws"]["shared_across"] = {key: ["factor"] for key in ("alpha", "beta", "B", "E")}
+    extra["laws"]["fit"]["points"] = "cells"
     small(extra)
     yield "raw", extra
     separate = studies.synthetic()

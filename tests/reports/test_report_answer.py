@@ -103,10 +103,10 @@ def test_learning_rates_that_were_not_swept_are_named(tmp_path):
     assert "not swept" not in lines["How sure"]
 
 
-def test_without_hold_outs_nothing_is_headlined(tmp_path):
+def test_without_hold_outs_the_largest_levels_judge(tmp_path):
     _, lines, _ = said(write_folder(tmp_path, grid_rows(hold_out=None)))
     assert "No cell was held out" in lines["What the laws cannot say"]
-    assert "nothing is headlined" in lines["Laws over model size and data"]
+    assert "no cell was held out. With the largest levels left out" in lines["Laws over model size and data"]
 
 
 def test_a_refused_law_is_said_with_its_reason(tmp_path):
