@@ -251,3 +251,20 @@ def test_without_named_columns_a_command_is_proposed(tmp_path, capsys):
     assert status == 2 and 'tunelaw fit t.csv --wide D --group "model name"' in err
     status, out, err = fit(tmp_path, capsys, text(), ["--group", "x"])
     assert status == 2 and "--group is for a foreign table" in err
+
+
+@pytest.mark.parametrize(("count", "levels"), [(50_000, 4), pytest.param(1_000_000, 4, marks=pytest.mark.slow), pytest.param(1_000_000, None, marks=pytest.mark.slow)])
+def test_a_million_rows_are_read_and_fitted(tmp_path, capsys, count, levels):
+    """As the seeds of 16 cells, and every row a point of its own; processor seconds, which other work on the machine hardly changes."""
+    import time
+
+    rng = np.random.default_rng(0)
+    pick = lambda low, high: rng.choice(np.geomspace(low, high, levels), count) if levels else np.exp(rng.uniform(np.log(low), np.log(high), count))  # noqa: E731
+    x, d = pick(1e6, 1e9).round(), pick(100, 1e6).round()
+    path = tmp_path / "t.csv"
+    y = 40 * x**-0.25 * d**-0.12 + 1.1 + rng.normal(0, 0.01, count)
+    np.savetxt(path, np.stack([x, d, y], 1), delimiter=",", header="params,examples,loss", comments="", fmt=["%d", "%d", "%.8g"])
+    start = time.process_time()
+    status, out, err = fit(tmp_path, capsys, path.read_bytes(), [*ARGUMENTS[:4], "--forms", "multiplicative"])
+    assert status == 0 and number_of(out, "alpha") == pytest.approx(0.25, rel=0.05) and number_of(out, "E") == pytest.approx(1.1, abs=0.05)
+    assert time.process_time() - start < (30 if levels else 150)
