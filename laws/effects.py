@@ -204,14 +204,16 @@ def _from_residuals(out: Shared, r_N, root_N, jacobian_NQ, sigma: float) -> None
     if 1 < bases < points:
         blocks.append(("base", z_base))
     shared_sizes = np.bincount(layout.size) > 1
-    if not out.known and bases > 1 and sizes > 1 and np.mean(shared_sizes) > 0.5:
+    j = jacobian_NQ * root_N[:, None]
+    beside = j
+    if bases > 1 and sizes > 1 and np.mean(shared_sizes) > 0.5:
         z_size = np.zeros((points, sizes))
         z_size[np.arange(points), layout.size] = root_N
         blocks.append(("size", z_size))
-    j = jacobian_NQ * root_N[:, None]
+        beside = np.concatenate([j, z_size], axis=1)  # luck that all bases share at one data size is no difference between bases
     if not blocks or points <= j.shape[1] + 1:
         return
-    out.base_p = _common(z_base, j, r_N) if bases > 1 else None
+    out.base_p = _common(z_base, beside, r_N) if bases > 1 else None
     found = _variances([z for _, z in blocks], j, r_N, sigma)
     if found is None:
         return
@@ -221,7 +223,7 @@ def _from_residuals(out: Shared, r_N, root_N, jacobian_NQ, sigma: float) -> None
             continue
         if name == "base":
             out.base = float(weights[i])
-        else:
+        elif not out.known:
             out.parts = [np.eye(sizes)]
             out.parts_covariance = spread[i : i + 1, i : i + 1]
             out.subset = weights[i] * np.eye(sizes)
