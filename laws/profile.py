@@ -199,6 +199,8 @@ class Profile:
             live = live[~done]
         return z_SQ, cost_S
 
+    # A trial far out may overflow; its cost is then not finite, and it is never taken.
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def _linear(self, z_SQ, phi_SNL, r_SN, held_SQ) -> np.ndarray:
         """Rows with their free linear parameters solved anew, none below its bound."""
         t, linears = self.target, self.at.linears
