@@ -71,7 +71,7 @@ class Shared:
     base: float
     base_p: float | None
     known: bool  # whether seeds tell subset effects
-    own: float = 1.0  # share of the residual variance that is a point's own, the rest being subset effects
+    own: float = 1.0  # share of the residual variance that is a point's own, where subset effects were found in the residuals
 
     def variance(self, influence_N: np.ndarray) -> tuple[float, float]:
         """(variance that subset effects give to an estimate with this influence of each point, variance of that variance)."""
@@ -97,7 +97,7 @@ def estimate(layout: Layout, r_N: np.ndarray, root_N: np.ndarray, jacobian_NQ: n
     if seeds is not None:
         _from_seeds(out, layout, *seeds)
     _from_residuals(out, np.clip(r_N * root_N, -4 * sigma, 4 * sigma), root_N, jacobian_NQ, sigma)
-    if out.parts:
+    if out.parts and not out.known:  # seeds' deviations leave the residual variance as it is: counting a little twice keeps what few seeds say on the safe side
         out.own = float(np.clip(1 - _expected_squares(out, root_N, jacobian_NQ) / sigma**2, LEAST_OWN, 1.0))
     return out
 
